@@ -1,0 +1,91 @@
+"""What a command prints: results on stdout, progress and errors on stderr."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated, NoReturn
+
+import typer
+
+from unibind.errors import UnibindError
+from unibind.types import Json, ProgressCallback
+
+__all__ = ["AsJson", "emit", "progress", "report_errors", "stop", "warn"]
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print machine-readable JSON on stdout.", show_default=False)
+]
+
+
+def emit(value: Json, *, as_json: bool, people: Callable[[], None]) -> None:
+    """Print a result: as one JSON document, or as `people` prints it."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False, indent=2))
+    else:
+        people()
+
+
+def warn(message: str) -> None:
+    """Print one line on stderr."""
+    print(message, file=sys.stderr)
+
+
+def stop(message: str) -> NoReturn:
+    """Leave with exit code 1 and one clear line."""
+    warn(f"error: {message}")
+    raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn what unibind raises on purpose into one line and exit code 1.
+
+    A bug is not caught: its traceback is what its report needs. UNIBIND_TRACEBACK=1 shows the
+    traceback of the others too.
+    """
+    try:
+        yield
+    except UnibindError as error:
+        if os.environ.get("UNIBIND_TRACEBACK"):
+            raise
+        stop(str(error))
+    except KeyboardInterrupt:
+        warn("interrupted; what was finished is kept, nothing is half written")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader (head, say) has seen enough; keep Python from failing again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that draws a bar with the time left on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(label, total=None)
+
+        def update(n_done: int, n_total: int) -> None:
+            bar.update(task, completed=n_done, total=n_total)
+
+        yield update

@@ -1,0 +1,104 @@
+"""What a plug-in offers: the shapes that the engine relies on, and nothing more."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from unibind.types import FloatArray, Hit, Json, Modality, SpaceId
+
+__all__ = ["Encoder", "LabelledEncoder", "VectorStore"]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen tower: items of one modality to features.
+
+    Attributes:
+        modality: What it reads.
+        dim: Width F of its features.
+        fingerprint: Hex hash of architecture, weights and preprocessing; equal fingerprints mean
+            equal features, so caches and artefacts are keyed by it.
+    """
+
+    modality: Modality
+    dim: int
+    fingerprint: str
+
+    def encode(self, items: Sequence[Any]) -> FloatArray:
+        """Return the features of items, shape (N, F), not normalised.
+
+        Args:
+            items: What ``modality.read`` or ``modality.accept`` returned, N of them; may be empty.
+
+        Raises:
+            InvalidInputError: An item is not of the modality.
+        """
+        ...
+
+
+@runtime_checkable
+class LabelledEncoder(Encoder, Protocol):
+    """An encoder that was trained as a classifier, so that its features already name things.
+
+    Attributes:
+        labels: Names of its L classes, in the order of the logits.
+    """
+
+    labels: Sequence[str]
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Return its own class scores, shape (N, L), from its features, shape (N, F)."""
+        ...
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """Keeps unit-length embeddings of one space, of any number of modalities, under users' keys.
+
+    Attributes:
+        space: The space that every stored vector and every query must come from.
+        dim: Width D of the space.
+    """
+
+    space: SpaceId
+    dim: int
+
+    def upsert(
+        self,
+        keys: Sequence[str],
+        vectors: FloatArray,
+        *,
+        modality: str,
+        metadata: Sequence[Mapping[str, Json]] | None = None,
+    ) -> None:
+        """Store vectors, shape (N, D), under keys; a key that is there is replaced.
+
+        Returns only when every row would survive a power cut. All rows are stored, or none.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Remove items and return how many there were; they are never found again."""
+        ...
+
+    def search(
+        self,
+        queries: FloatArray,
+        *,
+        k: int = 10,
+        modalities: Sequence[str] | None = None,
+        where: Mapping[str, Json] | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each query, shape (B, D), its k nearest items, best first."""
+        ...
+
+    def get(self, key: str) -> Hit | None:
+        """Return the item of a key with score 1, or None."""
+        ...
+
+    def count(self, modality: str | None = None) -> int:
+        """Return how many items are stored, in all or of one modality."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks; the store must not be used afterwards."""
+        ...
