@@ -1,0 +1,1 @@
+"""Text that a language model wrote about classes: stored, written, checked and reviewed."""
