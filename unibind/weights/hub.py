@@ -1,0 +1,64 @@
+"""The Hugging Face hub as a source of single files."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+
+from unibind.errors import FetchError
+
+__all__ = ["download_file"]
+
+# The bases of HfHubHTTPError hold the error of whichever HTTP client this version of the hub's
+# library uses; some of that client's errors reach us as they are.
+_FAILURES: tuple[type[BaseException], ...] = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    *HfHubHTTPError.__bases__,
+)
+
+
+def download_file(repository: str, revision: str, name: str, into: Path) -> None:
+    """Download one file of a repository to into/name.
+
+    HF_ENDPOINT chooses another hub, HF_TOKEN a login, HF_HUB_OFFLINE=1 forbids it.
+
+    Args:
+        repository: Its id, ``"owner/name"``.
+        revision: The full commit hash.
+        name: The file's path in the repository.
+        into: The folder.
+
+    Raises:
+        FetchError: The hub cannot be reached or does not have the file.
+    """
+    try:
+        with _quiet():
+            hf_hub_download(repository, name, revision=revision, local_dir=into)
+    except _FAILURES as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise FetchError(
+            f"cannot bring {name} of {repository} from the Hugging Face hub: {lines[0]}. "
+            "HF_ENDPOINT names another hub; HF_HUB_OFFLINE must not be set"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the hub's library from drawing bars of its own."""
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
