@@ -1,0 +1,125 @@
+"""What a reader keeps in memory of a store: for each modality the map of its vectors and its gaps.
+
+A view shows one generation. `refreshed` derives the next from the last one and from what was
+committed since, so a reader catches up in time that grows with the changes, not with the store.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from unibind.retrieval.schema import SLOT_BITS
+from unibind.retrieval.segments import FOLDER, mapped
+from unibind.types import FloatArray, IntArray
+
+__all__ = ["Shard", "View", "refreshed"]
+
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One modality of a view.
+
+    Attributes:
+        modality: Its number.
+        name: Its name.
+        segment: Name of its file of vectors.
+        n_slots: Rows of the file that count.
+        n_live: Rows that are items; the others were deleted or replaced.
+        vector_sum: Sum of the items' vectors, shape (D,).
+        backing: The mapped file, shape (n_slots or more, D).
+        alive: Which slots are items, shape (n_slots,).
+    """
+
+    modality: int
+    name: str
+    segment: str
+    n_slots: int
+    n_live: int
+    vector_sum: Float64Array = field(repr=False)
+    backing: FloatArray = field(repr=False)
+    alive: BoolArray = field(repr=False)
+
+    @property
+    def vectors(self) -> FloatArray:
+        """The rows that count, shape (n_slots, D), the deleted ones among them."""
+        return self.backing[: self.n_slots]
+
+    @cached_property
+    def live_slots(self) -> IntArray:
+        """The slots that are items, ascending, shape (n_live,)."""
+        return np.flatnonzero(self.alive)
+
+    def ids(self, slots: IntArray) -> IntArray:
+        """Return the item ids of slots."""
+        return slots | np.int64(self.modality << SLOT_BITS)
+
+
+@dataclass(frozen=True)
+class View:
+    """One generation of a store.
+
+    Attributes:
+        generation: Counts the write transactions.
+        shards: By name of the modality.
+    """
+
+    generation: int
+    shards: Mapping[str, Shard]
+
+
+def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim: int) -> View:
+    """Return the view of what a connection's transaction sees.
+
+    Args:
+        last: A view of an earlier generation, or None.
+        connection: Inside a read transaction.
+        root: The store's folder.
+        dim: Width D.
+
+    Raises:
+        StoreError: A file of vectors is missing or too short.
+    """
+    generation = int(connection.execute("SELECT generation FROM store").fetchone()[0])
+    rows = connection.execute(
+        "SELECT modality, name, segment, n_slots, n_live, vector_sum FROM modalities"
+    ).fetchall()
+    shards = {}
+    for modality, name, segment, n_slots, n_live, vector_sum in rows:
+        before = last.shards.get(name) if last else None
+        if before and before.segment != segment:
+            before = None
+        backing = before.backing if before else None
+        if backing is None or len(backing) < n_slots:
+            backing = mapped(root / FOLDER / segment, n_slots, dim)
+        since = last.generation if last and before else -1
+        gone = _gone(connection, modality, since)
+        if before and before.n_slots == n_slots and not gone.size:
+            shards[name] = before
+            continue
+        alive = np.ones(n_slots, dtype=np.bool_)
+        if before:
+            alive[: before.n_slots] = before.alive
+        alive[gone] = False
+        total = np.frombuffer(vector_sum, dtype="<f8")
+        shards[name] = Shard(modality, name, segment, n_slots, n_live, total, backing, alive)
+    return View(generation, shards)
+
+
+def _gone(connection: sqlite3.Connection, modality: int, since: int) -> IntArray:
+    first = modality << SLOT_BITS
+    found = connection.execute(
+        "SELECT id FROM tombstones WHERE id >= ? AND id < ? AND generation > ?"
+        if since < 0
+        # The unary plus keeps SQLite on the index of generations, which is short.
+        else "SELECT id FROM tombstones WHERE +id >= ? AND +id < ? AND generation > ?",
+        (first, first + (1 << SLOT_BITS), since),
+    ).fetchall()
+    return np.fromiter((row[0] - first for row in found), dtype=np.int64, count=len(found))

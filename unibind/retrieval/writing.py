@@ -1,0 +1,227 @@
+"""What a write transaction does: rows into the tables, vectors into the files, in that promise.
+
+A batch of a few rows keeps a copy of its vectors in the table ``pending``, so that SQLite's sync
+makes it durable alone; a large one syncs the file of vectors first, which is cheaper per row.
+"""
+
+import hashlib
+import json
+import sqlite3
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unibind.retrieval.schema import SLOT_BITS, slot_of
+from unibind.retrieval.segments import FOLDER, append, mapped, new_segment, sync
+from unibind.types import FloatArray
+
+__all__ = ["Batch", "checksum", "flush", "insert", "recover", "remove", "replay"]
+
+# Below this many rows one sync of SQLite with the vectors in it beats two syncs.
+_FEW_ROWS = 64
+_MOST_PENDING = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Checked rows on their way into a store.
+
+    Attributes:
+        keys: Each once.
+        vectors: Shape (N, D).
+        modality: Name.
+        metadata: JSON text of each row.
+        captions: What full-text search reads of each row; may be empty.
+        fields: Names of the metadata's fields.
+        sources: Of each row.
+        content_hashes: Of each row.
+        created_at: When the keys were first stored; None for now, or as the store knows it.
+    """
+
+    keys: Sequence[str]
+    vectors: FloatArray
+    modality: str
+    metadata: Sequence[str]
+    captions: Sequence[str]
+    fields: Iterable[str]
+    sources: Sequence[str | None]
+    content_hashes: Sequence[str | None]
+    created_at: Sequence[float] | None = None
+
+
+def insert(connection: sqlite3.Connection, root: Path, batch: Batch) -> None:
+    """Store a batch inside a write transaction; keys that are there are replaced."""
+    if not batch.keys:
+        return
+    created = remove(connection, root, batch.keys, batch.vectors.shape[1])
+    modality, segment, n_slots = _modality(connection, root, batch.modality, batch.vectors.shape[1])
+    file = root / FOLDER / segment
+    append(file, batch.vectors, after=n_slots)
+    first = (modality << SLOT_BITS) + n_slots
+    ids = range(first, first + len(batch.keys))
+    if len(ids) < _FEW_ROWS:
+        connection.executemany(
+            "INSERT INTO pending VALUES (?, ?)",
+            ((item, vector.tobytes()) for item, vector in zip(ids, batch.vectors, strict=True)),
+        )
+    else:
+        sync(file)
+    now = time.time()
+    first_seen = batch.created_at or [now] * len(ids)
+    connection.executemany(
+        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (item, key, modality, metadata, source, content, born, now, digest)
+            for item, key, metadata, source, content, born, digest in zip(
+                ids,
+                batch.keys,
+                batch.metadata,
+                batch.sources,
+                batch.content_hashes,
+                (created.get(key, seen) for key, seen in zip(batch.keys, first_seen, strict=True)),
+                map(
+                    checksum,
+                    batch.keys,
+                    batch.metadata,
+                    batch.sources,
+                    batch.content_hashes,
+                    batch.vectors,
+                ),
+                strict=True,
+            )
+        ),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO fields VALUES (?)", ((name,) for name in batch.fields)
+    )
+    connection.executemany(
+        "INSERT INTO captions (rowid, text) VALUES (?, ?)",
+        ((item, text) for item, text in zip(ids, batch.captions, strict=True) if text),
+    )
+    _count(connection, modality, len(ids), len(ids), batch.vectors)
+    if _n_pending(connection) > _MOST_PENDING:
+        flush(connection, root)
+
+
+def remove(
+    connection: sqlite3.Connection, root: Path, keys: Sequence[str], dim: int
+) -> dict[str, float]:
+    """Remove items inside a write transaction and return when each that was there was created."""
+    wanted = json.dumps(list(keys), ensure_ascii=False)
+    found = connection.execute(
+        "SELECT items.id, items.key, items.modality, items.created_at FROM json_each(?) AS wanted "
+        "CROSS JOIN items ON items.key = wanted.value",
+        (wanted,),
+    ).fetchall()
+    connection.execute("UPDATE store SET generation = generation + 1")
+    if not found:
+        return {}
+    (generation,) = connection.execute("SELECT generation FROM store").fetchone()
+    ids = sorted({row[0] for row in found})
+    connection.executemany("DELETE FROM items WHERE id = ?", ((item,) for item in ids))
+    connection.executemany(
+        "INSERT INTO tombstones VALUES (?, ?)", ((item, generation) for item in ids)
+    )
+    for modality in {row[2] for row in found}:
+        segment, n_slots = connection.execute(
+            "SELECT segment, n_slots FROM modalities WHERE modality = ?", (modality,)
+        ).fetchone()
+        slots = [slot_of(item) for item in ids if item >> SLOT_BITS == modality]
+        vectors = mapped(root / FOLDER / segment, n_slots, dim)[slots]
+        _count(connection, modality, 0, -len(slots), vectors)
+    return {row[1]: row[3] for row in found}
+
+
+def flush(connection: sqlite3.Connection, root: Path) -> None:
+    """Sync the files of pending rows and drop their copies, inside a write transaction."""
+    for (segment,) in connection.execute(
+        "SELECT segment FROM modalities WHERE modality IN (SELECT DISTINCT id >> ? FROM pending)",
+        (SLOT_BITS,),
+    ).fetchall():
+        sync(root / FOLDER / segment)
+    connection.execute("DELETE FROM pending")
+
+
+def replay(connection: sqlite3.Connection, root: Path) -> int:
+    """Write pending rows that a power cut kept from the files again; return how many there were."""
+    n_lost = 0
+    segments = dict(connection.execute("SELECT modality, segment FROM modalities").fetchall())
+    for item, vector in connection.execute("SELECT id, vector FROM pending").fetchall():
+        file = root / FOLDER / segments[item >> SLOT_BITS]
+        if _bytes_at(file, slot_of(item) * len(vector), len(vector)) != vector:
+            n_lost += 1
+            append(file, np.frombuffer(vector, dtype="<f4")[None, :], after=slot_of(item))
+    return n_lost
+
+
+def recover(connection: sqlite3.Connection, root: Path) -> int:
+    """Return how many pending rows the files of vectors lack, without writing."""
+    segments = dict(connection.execute("SELECT modality, segment FROM modalities").fetchall())
+    return sum(
+        _bytes_at(
+            root / FOLDER / segments[item >> SLOT_BITS], slot_of(item) * len(vector), len(vector)
+        )
+        != vector
+        for item, vector in connection.execute("SELECT id, vector FROM pending")
+    )
+
+
+def checksum(
+    key: str, metadata: str, source: str | None, content_hash: str | None, vector: FloatArray
+) -> bytes:
+    """Return the hash by which `verify` knows that an item is as it was stored."""
+    texts = [text.encode() for text in (key, metadata, source or "", content_hash or "")]
+    digest = hashlib.blake2b(
+        struct.pack("<4q??", *map(len, texts), source is None, content_hash is None), digest_size=16
+    )
+    digest.update(b"".join(texts))
+    digest.update(vector.data)
+    return digest.digest()
+
+
+def _modality(
+    connection: sqlite3.Connection, root: Path, name: str, dim: int
+) -> tuple[int, str, int]:
+    query = "SELECT modality, segment, n_slots FROM modalities WHERE name = ?"
+    found = connection.execute(query, (name,)).fetchone()
+    if found is None:
+        (number,) = connection.execute(
+            "SELECT coalesce(max(modality), 0) + 1 FROM modalities"
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO modalities VALUES (?, ?, ?, 0, 0, ?)",
+            (number, name, new_segment(root, number), np.zeros(dim, dtype="<f8").tobytes()),
+        )
+        found = connection.execute(query, (name,)).fetchone()
+    return int(found[0]), str(found[1]), int(found[2])
+
+
+def _count(
+    connection: sqlite3.Connection, modality: int, n_slots: int, n_live: int, vectors: FloatArray
+) -> None:
+    (total,) = connection.execute(
+        "SELECT vector_sum FROM modalities WHERE modality = ?", (modality,)
+    ).fetchone()
+    change = vectors.sum(axis=0, dtype=np.float64) * (1 if n_live >= 0 else -1)
+    connection.execute(
+        "UPDATE modalities SET n_slots = n_slots + ?, n_live = n_live + ?, vector_sum = ? "
+        "WHERE modality = ?",
+        (n_slots, n_live, (np.frombuffer(total, dtype="<f8") + change).tobytes(), modality),
+    )
+
+
+def _n_pending(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM pending").fetchone()[0])
+
+
+def _bytes_at(file: Path, position: int, n_bytes: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(position)
+            return stream.read(n_bytes)
+    except FileNotFoundError:
+        return b""
