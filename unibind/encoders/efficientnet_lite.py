@@ -1,0 +1,130 @@
+"""EfficientNet-lite0: pictures to 1280 numbers and ImageNet's names; the image tower of mini."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from unibind import weights
+from unibind.encoders.compiled import Forward, Input, compile_network
+from unibind.encoders.fingerprints import fingerprint_of, weight_hashes
+from unibind.encoders.imagenet_labels import read_labels
+from unibind.modalities.image import IMAGE, READING, accept
+from unibind.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CROP", "SIDE", "EfficientNetLite0", "load", "preprocess"]
+
+SIDE = 224
+"""Pixels of the square that the network sees."""
+
+CROP = 0.875
+"""Share of a picture's shorter side that the square covers, in the middle."""
+
+_NAME = "efficientnet-lite0"
+_FILE = "efficientnet-lite0.pth"
+_BATCH = 32
+_PIXELS = Input("pixels", np.uint8, ("B", SIDE, SIDE, 3))
+_FEATURES = Input("features", np.float32, ("B", 1280))
+
+
+class EfficientNetLite0:
+    """A frozen image tower that was trained to name ImageNet's classes.
+
+    Args:
+        trunk: Pixels, uint8, shape (B, 224, 224, 3), to features (B, 1280).
+        classifier: Features (B, 1280) to logits (B, 1000).
+        labels: Names of the classes in the order of the logits.
+        fingerprint: Of weights and preprocessing.
+    """
+
+    modality = IMAGE
+    dim = 1280
+
+    def __init__(
+        self, trunk: Forward, classifier: Forward, *, labels: Sequence[str], fingerprint: str
+    ) -> None:
+        self.labels = tuple(labels)
+        self.fingerprint = fingerprint
+        self._trunk = trunk
+        self._classifier = classifier
+
+    def encode(self, items: Sequence[Any]) -> FloatArray:
+        """Return the pooled features of pictures, shape (N, 1280), >= 0, not normalised.
+
+        Raises:
+            InvalidInputError: An item is not a picture that the modality takes.
+        """
+        features = np.empty((len(items), self.dim), dtype=np.float32)
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            pixels = np.stack([preprocess(accept(item)) for item in batch])
+            features[start : start + len(batch)] = self._trunk(pixels)
+        return features
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Return ImageNet's logits, shape (N, 1000), of features, shape (N, 1280)."""
+        return self._classifier(np.ascontiguousarray(features, dtype=np.float32))
+
+
+def preprocess(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the middle of a picture, 0.875 of its shorter side, as 224 x 224 pixels (bicubic).
+
+    Args:
+        pixels: uint8, shape (H, W, 3).
+    """
+    height, width = pixels.shape[:2]
+    side = CROP * min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = Image.fromarray(pixels).resize(
+        (SIDE, SIDE),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + side, top + side),
+    )
+    return np.asarray(square)
+
+
+def load() -> EfficientNetLite0:
+    """Return the tower with its pinned weights and ImageNet's names.
+
+    Raises:
+        FetchError: Weights or names are not here; the message names the command that brings them.
+    """
+    file = weights.path(_NAME) / _FILE
+    fingerprint = fingerprint_of(
+        architecture="efficientnet-lite0",
+        version=1,
+        weights=weight_hashes(_NAME, _FILE),
+        side=SIDE,
+        crop=CROP,
+        filter="bicubic",
+        reading=READING,
+    )
+    trunk = compile_network(
+        _builder(file, "trunk"), name=_NAME, fingerprint=fingerprint, inputs=[_PIXELS]
+    )
+    classifier = compile_network(
+        _builder(file, "classifier"),
+        name=f"{_NAME}-classifier",
+        fingerprint=fingerprint,
+        inputs=[_FEATURES],
+    )
+    labels = [label.name for label in read_labels()]
+    return EfficientNetLite0(trunk, classifier, labels=labels, fingerprint=fingerprint)
+
+
+def _builder(file: Path, part: str) -> Callable[[], "nn.Module"]:
+    def build() -> "nn.Module":
+        import torch
+
+        from unibind.encoders.networks.efficientnet_lite import EfficientNetLite0 as Network
+
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return Network(state).get_submodule(part)
+
+    return build
