@@ -43,7 +43,7 @@ def open_dataset(name_or_path: str | Path, *, suffixes: Collection[str] | None =
         return read_manifest(path)
     if os.sep in str(name_or_path) or path.suffix:
         raise InvalidInputError(f"there is nothing at {path}; correct the path")
-    raise InvalidInputError(f"{_no_set(str(name_or_path))}, and there is no such file or folder")
+    raise InvalidInputError(f"there is no file or folder {path}, and {_no_set(str(name_or_path))}")
 
 
 def fetch(name: str, *, progress: ProgressCallback | None = None) -> Dataset:

@@ -22,6 +22,7 @@ from unibind.types import Json
 __all__ = ["SUFFIXES", "read_manifest", "write_manifest"]
 
 _TEXTS = ("label", "caption", "group", "split")
+_COLUMNS = {"path", *_TEXTS}
 
 _Row = tuple[str, Mapping[str, Any]]
 """Where the row stands, for messages (the file and its line), and its cells by column."""
@@ -70,7 +71,8 @@ def write_manifest(path: Path, items: Iterable[LabelledItem]) -> None:
     Args:
         path: Where; the name must end in ``.jsonl`` to be read again. Paths below its folder are
             written relative to it, others as they are.
-        items: The items; what they hold must be JSON values.
+        items: The items; what `extra` holds must be JSON values, under other names than the
+            columns have.
 
     Raises:
         ArtifactError: The disk is full or the place cannot be written.
@@ -80,7 +82,8 @@ def write_manifest(path: Path, items: Iterable[LabelledItem]) -> None:
         is_below = item.path.is_relative_to(path.parent)
         inside = item.path.relative_to(path.parent) if is_below else item.path
         texts = {name: getattr(item, name) for name in _TEXTS if getattr(item, name) is not None}
-        row = {"path": inside.as_posix(), **texts, **item.extra}
+        extra = {name: value for name, value in item.extra.items() if name not in _COLUMNS}
+        row = {"path": inside.as_posix(), **texts, **extra}
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     write_file(path, "".join(lines).encode())
 
@@ -179,9 +182,7 @@ def _item(folder: Path, cells: Mapping[str, Any], where: str) -> LabelledItem:
         raise InvalidInputError(f"{where}: 'path' must name a file, got {path!r}")
     texts = {name: _text(cells.get(name), name, where) for name in _TEXTS}
     extra = {
-        name: _json(value, name, where)
-        for name, value in cells.items()
-        if name != "path" and name not in _TEXTS
+        name: _json(value, name, where) for name, value in cells.items() if name not in _COLUMNS
     }
     key = Path(os.path.normpath(path)).as_posix()
     return LabelledItem(folder / path, **texts, extra=extra, key=key)
@@ -198,6 +199,8 @@ def _text(value: Any, column: str, where: str) -> str | None:
         raise InvalidInputError(
             f"{where}: {column!r} is only spaces; write it, or leave the cell empty"
         )
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidInputError(f"{where}: {column!r} is no Unicode text: {value!r}")
     return value.strip()
 
 
