@@ -12,12 +12,22 @@ import platformdirs
 
 from unibind.sources.archives import extract
 from unibind.sources.growth import reporting_growth
-from unibind.sources.managers import Package, download, find_archive
+from unibind.sources.managers import Package, bring_archive, download, find_archive
 
-__all__ = ["Package", "cache_dir", "download", "extract", "find_archive", "reporting_growth"]
+__all__ = [
+    "Package",
+    "bring_archive",
+    "cache_dir",
+    "download",
+    "extract",
+    "find_archive",
+    "reporting_growth",
+]
 
 
 def cache_dir() -> Path:
     """Return the folder of everything fetched: UNIBIND_CACHE, or the platform's cache folder."""
     chosen = os.environ.get("UNIBIND_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("unibind")
+    return (
+        Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("unibind")
+    )

