@@ -141,7 +141,8 @@ _DISK_FULL = re.compile(
 _NO_NETWORK = re.compile(
     r"connection broken|connection refused|connection reset|connection timed out|timed out|"
     r"connection failed|could not connect|unable to connect|could not resolve|name resolution|"
-    r"network is unreachable|proxyerror|cannot connect to proxy|connection error|SSLError|certificate verify|"
+    r"network is unreachable|connection error|proxyerror|cannot connect to proxy|SSLError|"
+    r"certificate verify|"
     r"ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH",
     re.I,
 )

@@ -48,9 +48,9 @@ def download_file(repository: str, revision: str, name: str, into: Path) -> None
                 repository, name, revision=revision, local_dir=into, force_download=True
             )
     except _FAILURES as error:
-        reason = str(error.__cause__ or error).strip() or type(error).__name__
+        reason, *_ = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise FetchError(
-            f"cannot bring {repository} from the Hugging Face hub: {reason.splitlines()[0].rstrip('.')}"
+            f"cannot bring {repository} from the Hugging Face hub: {reason.rstrip('.')}"
         ) from error
 
 
