@@ -13,6 +13,7 @@ temperature). A *label* is a class's name; a *key* is the user's id of a stored 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NewType
 
 import numpy as np
@@ -27,6 +28,9 @@ __all__ = [
     "Prediction",
     "ProgressCallback",
     "SpaceId",
+    "WriterSettings",
+    "WrittenAnswer",
+    "WritingRequest",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -53,6 +57,7 @@ class Modality:
         accept: Checks a value that is already decoded (an array, say) and returns it as an item.
             Raises InvalidInputError.
         suffixes: Lower-case file name endings with the dot, by which a file's modality is guessed.
+        str_is_item: Whether a str is an item itself, as words are, and not the path of a file.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Modality:
     read: Callable[[bytes], Any]
     accept: Callable[[Any], Any]
     suffixes: tuple[str, ...] = ()
+    str_is_item: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +98,72 @@ class Hit:
     modality: str
     score: float
     metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WritingRequest:
+    """One question to a language model, ready to be sent as a chat.
+
+    Attributes:
+        key: Hex name of the call: equal keys, equal calls.
+        instruction: What to do; the system message. It never contains a user's words.
+        facts: What it is about; sent as a JSON object, so that a class's name stays a value.
+        examples: (facts, answer) turns that come before.
+        schema: JSON schema of the answer, an object.
+        seed: For the server's sampler.
+        media: (MIME type, bytes) of pictures or sounds that the question is about.
+    """
+
+    key: str
+    instruction: str
+    facts: Mapping[str, Json]
+    examples: tuple[tuple[Mapping[str, Json], Mapping[str, Json]], ...]
+    schema: Mapping[str, Json]
+    seed: int
+    media: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """What a language model answered.
+
+    Attributes:
+        content: The text, as it came; it may or may not follow the schema.
+        n_prompt_tokens: As counted by the server, 0 if it does not say.
+        n_answer_tokens: As counted by the server, 0 if it does not say.
+    """
+
+    content: str
+    n_prompt_tokens: int = 0
+    n_answer_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSettings:
+    """What a person chose about a writer; None leaves it to the writer.
+
+    Attributes:
+        model: The model's name, or a file.
+        base_url: Address of an OpenAI-compatible server, up to ``/v1``.
+        temperature: Of the sampler.
+        top_p: Of the sampler.
+        max_tokens: Longest answer.
+        seed: Base seed; each call's own is derived from it and the call's key.
+        n_in_flight: Calls at a time.
+        lines_per_call: Sentences asked for in one call.
+        timeout_s: Longest wait for one answer.
+        n_retries: Tries after a failed one: rate limits, time-outs, server errors.
+        files: Files that a writer reads or writes, by role.
+    """
+
+    model: str | None = None
+    base_url: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int = 0
+    n_in_flight: int | None = None
+    lines_per_call: int | None = None
+    timeout_s: float | None = None
+    n_retries: int | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)

@@ -64,4 +64,5 @@ TEXT = Modality(
     read=read,
     accept=accept,
     suffixes=(".txt", ".md"),
+    str_is_item=True,
 )

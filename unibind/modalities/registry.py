@@ -1,0 +1,88 @@
+"""The modalities that are installed, by name, and which of them a file is."""
+
+import logging
+from functools import cache
+from pathlib import Path
+
+from unibind.errors import InvalidInputError, PluginError
+from unibind.plugins import load, names
+from unibind.types import Modality
+
+__all__ = ["installed", "modality_of", "open_modality"]
+
+_GROUP = "unibind.modalities"
+_log = logging.getLogger(__name__)
+
+
+def open_modality(name: str) -> Modality:
+    """Return the modality that a plug-in declares under a name.
+
+    Raises:
+        PluginError: None is called so, it does not load, or it is no `Modality`.
+    """
+    modality = load(_GROUP, name)
+    if not isinstance(modality, Modality) or modality.name != name:
+        raise PluginError(
+            f"the entry point {name!r} in {_GROUP!r} gives {modality!r}; it must give a "
+            f"unibind.types.Modality whose name is {name!r}"
+        )
+    return modality
+
+
+@cache
+def installed() -> dict[str, Modality]:
+    """Return all modalities that load, by name; one that does not is logged and left out."""
+    found = {}
+    for name in names(_GROUP):
+        try:
+            found[name] = open_modality(name)
+        except PluginError as error:
+            _log.warning("%s", error)
+    return found
+
+
+def modality_of(source: Path | bytes) -> Modality:
+    """Return the modality of a file by the ending of its name, or else by its content.
+
+    Args:
+        source: A file's path, or its content.
+
+    Raises:
+        InvalidInputError: No installed modality reads it, or several do; or the file is needed to
+            tell and cannot be read.
+    """
+    if isinstance(source, bytes):
+        return _only(_by_content(source), f"{len(source):,} bytes")
+    suffix = source.suffix.lower()
+    by_name = [each for each in installed().values() if suffix in each.suffixes]
+    if by_name:
+        return _only(by_name, str(source))
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {source}: {error.strerror or error}") from error
+    return _only(_by_content(content), str(source))
+
+
+def _by_content(content: bytes) -> list[Modality]:
+    return [modality for modality in installed().values() if _reads(modality, content)]
+
+
+def _reads(modality: Modality, content: bytes) -> bool:
+    try:
+        modality.read(content)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def _only(candidates: list[Modality], source: str) -> Modality:
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise InvalidInputError(
+            f"no installed modality reads {source}; installed: {', '.join(installed())}. "
+            "Install the extra that reads it, or say what it is (--modality)"
+        )
+    found = ", ".join(candidate.name for candidate in candidates)
+    raise InvalidInputError(f"{source} may be {found}; say which (--modality)")
