@@ -58,6 +58,8 @@ def bring(package: Package, *, progress: ProgressCallback | None = None) -> Arch
     for folder in folders:
         if path := find_archive(package, folder):
             return _archive(path, package, is_ours=folder == downloads)
+        if wrong := find_archive(replace(package, sha256=None), folder):
+            _log.warning("%s is not used: its sha256 is not %s", wrong, package.sha256)
     for folder in folders:
         if found := _other_version(package, folder):
             return _archive(*found, is_ours=folder == downloads)
@@ -82,9 +84,7 @@ def _other_version(package: Package, folder: Path) -> tuple[Path, Package] | Non
         return None
     for path in sorted(folder.glob(f"{package.name}_*.deb"), reverse=True):
         version = path.stem.split("_")[1].replace("%3a", ":")
-        if version == package.version:
-            _log.warning("%s is not used: its sha256 is not %s", path, package.sha256)
-        else:
+        if version != package.version:
             other = replace(package, version=version, sha256=None, n_bytes=None)
             _tell(other)
             return path, other

