@@ -90,22 +90,15 @@ def extract(
                     continue
                 if target in written:
                     raise FetchError(f"{archive} has two files for {target!r}; do not trust it")
-                written[target] = into / target
                 with member.open() as content:
                     _write(content, into / target)
+                written[target] = into / target
     except BaseException as error:
         for path in written.values():
             path.unlink(missing_ok=True)
-        if isinstance(error, UnibindError):
+        if isinstance(error, UnibindError) or not isinstance(error, (OSError, *_DAMAGE)):
             raise
-        if isinstance(error, _DAMAGE):
-            raise FetchError(
-                f"{archive} is damaged or not an archive ({error or type(error).__name__}); "
-                "delete it and fetch again"
-            ) from error
-        if isinstance(error, OSError):
-            raise FetchError(_cannot_unpack(archive, into, error)) from error
-        raise
+        raise FetchError(_explain(error, archive, into)) from error
     return list(written.values())
 
 
@@ -116,12 +109,23 @@ _DAMAGE = (
     lzma.LZMAError,
     zlib.error,
     struct.error,
-    gzip.BadGzipFile,
     EOFError,
     ValueError,
     RuntimeError,
     NotImplementedError,
 )
+
+
+def _explain(error: Exception, archive: Path, into: Path) -> str:
+    # Without a number the system did not say it: gzip and pyarrow found bad bytes.
+    if not isinstance(error, OSError) or error.errno is None:
+        return (
+            f"{archive} is damaged or not an archive ({error or type(error).__name__}); "
+            "delete it and fetch again"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no space left on the disk of {into}; free some and run again"
+    return f"cannot unpack {archive} into {into}: {error}"
 
 
 def _members(file: IO[bytes], budget: _Budget) -> Generator[_Member, None, None]:
@@ -253,9 +257,3 @@ _DECOMPRESSORS: dict[str, Callable[[Any], Any]] = {
     ".xz": lzma.open,
     ".zst": _open_zstd,
 }
-
-
-def _cannot_unpack(archive: Path, into: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"no space left on the disk of {into}; free some and run again"
-    return f"cannot unpack {archive} into {into}: {error}"
