@@ -348,6 +348,7 @@ def test_a_disk_that_fills_while_the_set_is_made_safe_is_an_error(mirror, cache,
     ("name", "telling"),
     [
         ("stamp", r"no data set is called 'stamp'; did you mean 'stamps'\?"),
+        ("set.csv", r"no data set is called 'set\.csv'"),
         ("zebra", "no data set is called 'zebra'; there are emoji, furniture, stamps"),
     ],
 )
@@ -360,11 +361,13 @@ def test_a_wrong_name_is_an_error_that_suggests_the_nearest(name, telling):
         open_dataset(name)
 
 
-def test_a_path_where_nothing_lies_is_an_error_with_the_path(tmp_path):
+def test_a_path_where_nothing_lies_is_an_error_with_the_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInputError, match=f"there is nothing at {tmp_path}/stamps"):
         open_dataset(tmp_path / "stamps")
-    with pytest.raises(InvalidInputError, match=r"there is nothing at set\.csv"):
-        open_dataset("set.csv")
+    for place in (Path("stamps"), "./stamps"):
+        with pytest.raises(InvalidInputError, match=r"there is nothing at stamps"):
+            open_dataset(place)
 
 
 def test_a_path_is_read_by_what_lies_there(tmp_path, monkeypatch, mirror):

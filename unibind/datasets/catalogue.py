@@ -41,9 +41,9 @@ def open_dataset(name_or_path: str | Path, *, suffixes: Collection[str] | None =
         return read_folder(path, suffixes=suffixes)
     if path.exists():
         return read_manifest(path)
-    if os.sep in str(name_or_path) or path.suffix:
+    if isinstance(name_or_path, Path) or "/" in name_or_path or os.sep in name_or_path:
         raise InvalidInputError(f"there is nothing at {path}; correct the path")
-    raise InvalidInputError(f"there is no file or folder {path}, and {_no_set(str(name_or_path))}")
+    raise InvalidInputError(f"there is no file or folder {path}, and {_no_set(name_or_path)}")
 
 
 def fetch(name: str, *, progress: ProgressCallback | None = None) -> Dataset:
