@@ -67,7 +67,7 @@ class _Manager:
 
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip"):
-        # -P: a zipfile.py in the folder that we run in is not Python's.
+        # -P: a pip.py in the folder that we run in is not pip.
         return [sys.executable, "-P", "-m", "pip"]
     for name in ("pip3", "pip"):  # any pip can download: nothing is installed
         if found := shutil.which(name):
@@ -259,17 +259,16 @@ def _run(package: Package, part: Path, progress: ProgressCallback | None) -> Pat
 
 
 def _explain(output: str, code: int, manager: _Manager) -> str:
+    """Return what went wrong, with the line that says so (the three leave passwords out of it)."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"ERROR|E:|npm err", line, re.I)] or lines
-    # Addresses may carry a password; a line may be a page.
-    last = re.sub(r"//[^/@\s]+@", "//***@", telling[-1])[:200] if telling else f"exit code {code}"
     for pattern, problem in (
         (_DISK_FULL, "no space left on the disk; free some"),
         (_NO_NETWORK, "no network, or the registry cannot be reached"),
         (_UNKNOWN, manager.unknown),
     ):
-        if pattern.search(output):
-            return f"{problem} ({last})"
+        if telling := next(filter(pattern.search, reversed(lines)), None):
+            return f"{problem} ({telling[:200]})"
+    last = lines[-1][:200] if lines else "it said nothing"
     return f"the download failed with exit code {code} ({last})"
 
 
