@@ -1,6 +1,7 @@
 """Connections to a store's SQLite file: many readers, and one writer at a time, named."""
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from unibind.retrieval.segments import sync_folder
 __all__ = ["Database"]
 
 _HOLDER = "writer.json"
+_WITNESS = "generation"
 _ABANDONED: list[sqlite3.Connection] = []
 
 
@@ -108,10 +110,23 @@ class Database:
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    self._witness(connection)
                 finally:
                     self._unsign()
         finally:
             self._write_lock.release()
+
+    def acknowledged(self) -> int:
+        """Return the latest generation that a writer saw committed, as far as its note survived.
+
+        The note is not synced: it may lag behind the database, and is never ahead of it unless
+        the database lost what had been acknowledged (a damaged write-ahead log, an old copy).
+        """
+        try:
+            number, digest = (self.root / _WITNESS).read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            return 0
+        return int(number) if digest == _digest(number) else 0
 
     def close(self) -> None:
         """Close every connection; closing twice is fine."""
@@ -127,6 +142,13 @@ class Database:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             raise StoreError(self._held()) from None
+
+    def _witness(self, connection: sqlite3.Connection) -> None:
+        row = connection.execute("SELECT generation FROM store").fetchone()
+        if row is not None:
+            with contextlib.suppress(OSError):
+                text = f"{row[0]} {_digest(str(row[0]))}\n"
+                (self.root / _WITNESS).write_text(text, encoding="ascii")
 
     def _held(self) -> str:
         holder = "another writer"
@@ -156,3 +178,7 @@ class Database:
     def _unsign(self) -> None:
         with contextlib.suppress(OSError):
             (self.root / _HOLDER).unlink()
+
+
+def _digest(number: str) -> str:
+    return hashlib.blake2b(number.encode(), digest_size=8).hexdigest()

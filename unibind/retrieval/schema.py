@@ -13,11 +13,15 @@ from pathlib import Path
 
 from unibind.errors import StoreError
 
-__all__ = ["DATABASE", "SLOT_BITS", "connect", "explained", "migrate", "slot_of"]
+__all__ = ["CAPTIONS", "DATABASE", "SLOT_BITS", "connect", "explained", "migrate", "slot_of"]
 
 DATABASE = "store.sqlite3"
 SLOT_BITS = 40
 _SLOT_MASK = (1 << SLOT_BITS) - 1
+
+CAPTIONS = """CREATE VIRTUAL TABLE captions USING fts5 (
+    text, content = '', tokenize = 'unicode61 remove_diacritics 2'
+)"""
 
 _MIGRATIONS = (
     """
@@ -26,7 +30,8 @@ _MIGRATIONS = (
         space TEXT NOT NULL,
         dim INTEGER NOT NULL CHECK (dim > 0),
         generation INTEGER NOT NULL,
-        created_at REAL NOT NULL
+        created_at REAL NOT NULL,
+        checksum BLOB NOT NULL
     ) STRICT;
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE modalities (
@@ -43,7 +48,7 @@ _MIGRATIONS = (
         modality INTEGER NOT NULL REFERENCES modalities (modality),
         metadata TEXT NOT NULL,
         source TEXT,
-        content_hash TEXT,
+        content_hash TEXT NOT NULL,
         created_at REAL NOT NULL,
         updated_at REAL NOT NULL,
         checksum BLOB NOT NULL
@@ -64,10 +69,8 @@ _MIGRATIONS = (
         file TEXT NOT NULL,
         sha256 TEXT NOT NULL
     ) STRICT;
-    CREATE VIRTUAL TABLE captions USING fts5 (
-        text, content = '', tokenize = 'unicode61 remove_diacritics 2'
-    );
-    """,
+    """
+    + CAPTIONS,
 )
 
 

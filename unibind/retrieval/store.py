@@ -1,20 +1,24 @@
 """LocalStore: a durable store of embeddings in one folder. SQLite is the truth, FAISS derived."""
 
 import json
+import logging
+import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
-from unibind.errors import InvalidInputError, SpaceMismatchError, StoreError
-from unibind.retrieval import writing
-from unibind.retrieval.calibration import calibrated, check_calibration
+from unibind.errors import InvalidInputError
+from unibind.retrieval import exchange, identity, indexing, maintenance, verification, writing
+from unibind.retrieval.answer import Cut, Resolver, answered
+from unibind.retrieval.calibration import check_calibration
 from unibind.retrieval.database import Database
-from unibind.retrieval.faiss_index import exact
-from unibind.retrieval.filters import compile_filter
+from unibind.retrieval.filters import Filter, compile_filter
+from unibind.retrieval.fulltext import caption
 from unibind.retrieval.guard import (
     check_k,
     check_keys,
@@ -24,11 +28,17 @@ from unibind.retrieval.guard import (
     check_unique,
     check_vectors,
 )
-from unibind.retrieval.schema import DATABASE, SLOT_BITS, slot_of
-from unibind.retrieval.view import BoolArray, Shard, View, refreshed
-from unibind.types import FloatArray, Hit, Json, SpaceId
+from unibind.retrieval.plan import KINDS, Plan
+from unibind.retrieval.records import Stats, StoredItem, Verification
+from unibind.retrieval.schema import SLOT_BITS, slot_of
+from unibind.retrieval.search import Matches, Question
+from unibind.retrieval.view import View, refreshed
+from unibind.types import FloatArray, Hit, Json, ProgressCallback, SpaceId
 
 __all__ = ["LocalStore"]
+
+_log = logging.getLogger(__name__)
+_SCANNED_ROWS = 1024
 
 
 class LocalStore:
@@ -51,6 +61,9 @@ class LocalStore:
         self._database = database
         self._view: View | None = None
         self._view_lock = threading.Lock()
+        self._matches = Matches()
+        self._resolver = Resolver()
+        self._is_mending = False
 
     @classmethod
     def open(
@@ -76,17 +89,9 @@ class LocalStore:
                 unreadable or of a newer version.
             SpaceMismatchError: The store is of another space or width.
         """
-        root = Path(path)
-        if not (root / DATABASE).exists() and (space is None or dim is None):
-            raise StoreError(f"no store at {root}; correct the path, or add items first")
-        database = Database(root, read_only=read_only, timeout_s=timeout_s)
-        try:
-            found = _identity(database) or _found(database, space, dim)
-            _check_space(root, found, space, dim)
-            _recover(database)
-        except BaseException:
-            database.close()
-            raise
+        database, found = identity.opened(
+            Path(path), space, dim, read_only=read_only, timeout_s=timeout_s
+        )
         return cls(database, *found)
 
     def upsert(
@@ -116,35 +121,15 @@ class LocalStore:
             InvalidInputError: A key, a vector, the metadata or their number is not as needed.
             StoreError: The disk is full, or another process kept writing; nothing was stored.
         """
-        checked = check_keys(keys)
-        check_unique(checked)
-        rows = check_vectors(vectors, self.dim)
-        if metadata is None:
-            metadata = [{}] * len(checked)
-        batch = writing.Batch(
-            keys=checked,
-            vectors=rows,
-            modality=check_name(modality, "modality"),
-            metadata=check_metadata(metadata),
-            captions=[_caption(value) for value in metadata],
-            fields={name for value in metadata for name in value},
-            sources=list(sources) if sources is not None else [None] * len(checked),
-            content_hashes=(
-                list(content_hashes) if content_hashes is not None else [None] * len(checked)
-            ),
+        self._insert(
+            keys,
+            vectors,
+            modality=modality,
+            metadata=metadata,
+            sources=sources,
+            content_hashes=content_hashes,
+            created_at=None,
         )
-        lengths = {
-            "keys": len(checked),
-            "vectors": len(rows),
-            "metadata": len(batch.metadata),
-            "sources": len(batch.sources),
-            "content_hashes": len(batch.content_hashes),
-        }
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{n} {what}" for what, n in lengths.items())
-            raise InvalidInputError(f"a batch has {told}; one of each per item was needed")
-        with self._database.writing("upsert") as connection:
-            writing.insert(connection, self.path, batch)
 
     def delete(
         self, keys: Sequence[str] | None = None, *, where: Mapping[str, Json] | None = None
@@ -161,83 +146,125 @@ class LocalStore:
         """
         if keys is None and where is None:
             raise InvalidInputError("delete was told neither keys nor where; say what to remove")
-        checked = None if keys is None else sorted(set(check_keys(keys)))
+        checked = [] if keys is None else sorted(set(check_keys(keys)))
         with self._database.writing("delete") as connection:
             if where is not None:
                 condition = compile_filter(where, _fields(connection))
                 sql, values = condition.sql, list(condition.values)
-                if checked is not None:
-                    sql += " AND key IN (SELECT value FROM json_each(?))"
+                if keys is not None:
+                    sql = f"({sql}) AND key IN (SELECT value FROM json_each(?))"
                     values.append(json.dumps(checked, ensure_ascii=False))
                 found = connection.execute(f"SELECT key FROM items WHERE {sql}", values)
                 checked = [row[0] for row in found]
-            return len(writing.remove(connection, self.path, checked or [], self.dim))
+            return len(writing.remove(connection, self.path, checked, self.dim))
 
     def search(
         self,
-        queries: FloatArray,
+        queries: FloatArray | None,
         *,
-        k: int = 10,
+        k: int | None = 10,
         modalities: Sequence[str] | None = None,
         where: Mapping[str, Json] | None = None,
         query_modality: str | None = None,
         calibration: str | None = None,
         min_score: float | None = None,
+        group_by: str | None = None,
+        after: Hit | None = None,
+        text: str | Sequence[str] | None = None,
+        exact: bool = False,
     ) -> list[list[Hit]]:
         """Return for each query its k nearest items, best first; fewer only if fewer exist.
 
+        Hits of equal score are in the order of their keys.
+
         Args:
-            queries: Unit length, float32, shape (B, D).
-            k: How many.
+            queries: Unit length, float32, shape (B, D); None to search by `text` alone.
+            k: How many; None for every item of at least `min_score`, by a full scan.
             modalities: Among which; all if None. One that nothing is stored of has no hits.
             where: A condition on the items, see `unibind.retrieval.filters`.
             query_modality: What the queries are, for the calibration.
             calibration: ``"none"``, ``"centre"`` or ``"standardise"``, see
-                `unibind.retrieval.calibration`; None centres a search into several modalities.
+                `unibind.retrieval.calibration`. None: a search into several modalities is
+                calibrated as the store was told (`set_calibration`), centred at first.
             min_score: Leave out hits below this score.
+            group_by: ``"modality"`` or a metadata field: only the best hit of each of its values.
+            after: Only what comes after this hit: with the last hit of a page, the next page.
+                Give ``exact=True`` for the first page, too.
+            text: Words to rank by as well, for each query or one for all: the orders of vectors
+                and of BM25 over captions and metadata are fused by reciprocal rank, and that sum
+                is the score.
+            exact: Leave approximate indexes aside.
 
         Raises:
             InvalidInputError: An argument is not as needed.
             StoreError: The store is damaged.
         """
-        k = check_k(k)
-        queries = check_vectors(queries, self.dim, what="queries")
+        cut = _cut(queries, k, min_score, group_by, after, text)
+        checked = np.empty((0, self.dim), dtype=np.float32)
+        if queries is not None:
+            checked = check_vectors(queries, self.dim, what="queries")
         if calibration is not None:
             check_calibration(calibration)
-        lowest = -np.inf if min_score is None else check_score(min_score, what="min_score")
-        with self._database.reading() as connection:
-            view = self._refreshed(connection)
+        if isinstance(modalities, str):
+            raise InvalidInputError(f"modalities is the str {modalities!r}; pass a list of names")
+        with self._reading() as (connection, view):
+            condition = None if where is None else compile_filter(where, _fields(connection))
             shards = [
                 shard
                 for name, shard in view.shards.items()
                 if shard.n_live and (modalities is None or name in modalities)
             ]
-            way = calibration or ("centre" if len(shards) > 1 else "none")
-            condition = None if where is None else compile_filter(where, _fields(connection))
-            found: list[list[tuple[float, int]]] = [[] for _ in queries]
-            for shard in shards:
-                seen = calibrated(
-                    queries, shard, view.shards, calibration=way, query_modality=query_modality
-                )
-                among = shard.alive
-                if condition is not None:
-                    among = _matching(connection, shard, condition.sql, condition.values)
-                slots = exact(shard.vectors, seen.queries, min(k, shard.n_slots), among=among)
-                rows = shard.vectors[slots]  # (B, k, D)
-                products = np.einsum("bkd,bd->bk", rows, seen.queries, dtype=np.float64)
-                scores = seen.scores(products)
-                for line, (line_scores, line_slots) in enumerate(zip(scores, slots, strict=True)):
-                    found[line].extend(
-                        (float(score), int(item))
-                        for score, item, slot in zip(
-                            line_scores, shard.ids(line_slots), line_slots, strict=True
-                        )
-                        if slot >= 0 and score >= lowest
-                    )
-            return self._hits(connection, [sorted(line, reverse=True)[:k] for line in found])
+            if calibration is None:
+                calibration = _calibration(connection) if len(shards) > 1 else "none"
+            question = Question(
+                queries=checked,
+                shards=shards,
+                calibration=calibration,
+                query_modality=query_modality,
+                condition=condition,
+                exactly=exact or after is not None,
+            )
+            found = answered(
+                connection, view, question, cut, matches=self._matches, resolver=self._resolver
+            )
+        self._mend(view)
+        return found
+
+    def pages(
+        self,
+        query: FloatArray,
+        *,
+        page_size: int = 10,
+        modalities: Sequence[str] | None = None,
+        where: Mapping[str, Json] | None = None,
+        query_modality: str | None = None,
+    ) -> Iterator[list[Hit]]:
+        """Yield the items nearest to one query, shape (D,), page by page, until there are no more.
+
+        Stable: an item that is there throughout comes exactly once, whatever is written between.
+        """
+        after: Hit | None = None
+        while True:
+            (page,) = self.search(
+                np.asarray(query)[None, :],
+                k=page_size,
+                modalities=modalities,
+                where=where,
+                query_modality=query_modality,
+                after=after,
+                exact=True,
+            )
+            if not page:
+                return
+            yield page
+            after = page[-1]
 
     def get(self, key: str) -> Hit | None:
-        """Return the item of a key with score 1, or None."""
+        """Return the item of a key with score 1, or None.
+
+        Raises:
+            InvalidInputError: The key is none that could be stored.
+        """
         check_name(key, "key")
         with self._database.reading() as connection:
             row = connection.execute(
@@ -254,29 +281,213 @@ class LocalStore:
         """
         checked = check_keys(keys)
         result = np.empty((len(checked), self.dim), dtype=np.float32)
-        with self._database.reading() as connection:
-            shards = {s.modality: s for s in self._refreshed(connection).shards.values()}
+        with self._reading() as (connection, view):
+            shards = {shard.modality: shard for shard in view.shards.values()}
             for row, key in enumerate(checked):
                 found = connection.execute("SELECT id FROM items WHERE key = ?", (key,)).fetchone()
                 if found is None:
                     raise InvalidInputError(f"no item has the key {key[:80]!r}; see `scan`")
-                shard = shards[found[0] >> SLOT_BITS]
-                result[row] = shard.vectors[slot_of(found[0])]
+                result[row] = shards[found[0] >> SLOT_BITS].vectors[slot_of(found[0])]
         return result
+
+    def scan(self, *, where: Mapping[str, Json] | None = None) -> Iterator[StoredItem]:
+        """Yield every item, in the order of the keys.
+
+        What is written meanwhile may be among them or not; each item comes once at most.
+
+        Args:
+            where: Only the items that fulfil this condition.
+
+        Raises:
+            InvalidInputError: The condition is not as needed.
+        """
+        last = ""
+        while True:
+            with self._reading() as (connection, view):
+                condition = Filter("1", (), frozenset())
+                if where is not None:
+                    condition = compile_filter(where, _fields(connection))
+                page = _scanned(connection, view, condition, last)
+            yield from page
+            if len(page) < _SCANNED_ROWS:
+                return
+            last = page[-1].key
 
     def count(self, modality: str | None = None) -> int:
         """Return how many items are stored, in all or of one modality."""
         with self._database.reading() as connection:
             (n_items,) = connection.execute(
-                "SELECT coalesce(sum(n_live), 0) FROM modalities WHERE ? IN (name, '')",
-                (modality or "",),
+                "SELECT coalesce(sum(n_live), 0) FROM modalities WHERE ?1 IS NULL OR name = ?1",
+                (modality,),
             ).fetchone()
         return int(n_items)
+
+    def stats(self, *, n_duplicates: int = 20) -> Stats:
+        """Return what the store holds.
+
+        Args:
+            n_duplicates: How many contents that are there more than once to list at most; 0 saves
+                the search for them.
+        """
+        with self._reading() as (connection, view):
+            return maintenance.stats(
+                connection,
+                view,
+                self.path,
+                space=self.space,
+                dim=self.dim,
+                calibration=_calibration(connection),
+                n_duplicates=n_duplicates,
+            )
+
+    def set_calibration(self, calibration: str) -> None:
+        """Record how searches into several modalities are calibrated when they do not say.
+
+        Raises:
+            InvalidInputError: The name is unknown.
+        """
+        check_calibration(calibration)
+        with self._database.writing("set calibration") as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO settings VALUES ('calibration', ?)", (calibration,)
+            )
+
+    def rebuild(
+        self,
+        *,
+        kind: str = "auto",
+        recall: float = 0.95,
+        memory: int | None = None,
+        modalities: Sequence[str] | None = None,
+        queries: FloatArray | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> dict[str, Plan]:
+        """Build the indexes anew, measure their recall and record it; others may write meanwhile.
+
+        Args:
+            kind: ``"exact"``, ``"hnsw"``, ``"ivfpq"``, ``"int8"``, ``"binary"``, or ``"auto"``
+                for the fastest that fits the memory and is measured to reach the recall.
+            recall: Wanted share of the exact 10 nearest that a search finds, in (0, 1].
+            memory: Bytes that searching a modality may keep resident; None for no limit.
+            modalities: Which; all if None.
+            queries: Typical queries to measure with, shape (Q, D); a sample of the store if None.
+            progress: Called while rows are added.
+
+        Returns:
+            The plan of each modality, with the recall that was measured.
+
+        Raises:
+            InvalidInputError: The kind or the recall is unknown.
+            StoreError: The store cannot be written, or was compacted meanwhile.
+        """
+        if kind != "auto" and kind not in KINDS:
+            raise InvalidInputError(f"kind is {kind!r}; auto, or one of {', '.join(KINDS)}")
+        Plan("exact", wanted_recall=recall)
+        if queries is not None:
+            queries = check_vectors(queries, self.dim, what="queries")
+        with self._reading() as (_, view):
+            pass
+        plans = {}
+        for name, shard in view.shards.items():
+            if modalities is not None and name not in modalities:
+                continue
+            built = indexing.build_best(
+                self.path,
+                view,
+                shard,
+                kind=kind,
+                recall=recall,
+                memory=memory,
+                queries=queries,
+                progress=progress,
+            )
+            with self._database.writing("rebuild") as connection:
+                forget = indexing.record(connection, self.path, built)
+            forget()
+            plans[name] = built.plan
+        return plans
+
+    def verify(self, *, repair: bool = False) -> Verification:
+        """Compare everything on disk with its checksums and with each other.
+
+        Args:
+            repair: Make again what is derived (indexes, words, counts) where it is wrong.
+
+        Raises:
+            StoreError: The database cannot be read at all.
+        """
+        found = verification.verified(self._database, self.dim)
+        if not repair or found.is_clean:
+            return found
+        with self._database.writing("repair") as connection:
+            verification.repair(connection, self.path, self.dim)
+        self._forget()
+        with self._reading() as (_, view):
+            pass
+        self._mend(view)
+        left = verification.verified(self._database, self.dim)
+        repaired = [damage for damage in found.damages if damage not in left.damages]
+        return Verification(left.n_items, left.damages, repaired)
+
+    def compact(self) -> int:
+        """Give back the room of what was deleted or replaced; return how many rows went.
+
+        Indexes are built again as they were. Deleted content is gone from the disk afterwards.
+        """
+        plans = self._plans()
+        with self._database.writing("compact") as connection:
+            n_freed, forget = maintenance.compact(connection, self.path, self.dim)
+        self._forget()
+        forget()
+        with self._database.connection() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for name, plan in plans.items():
+            self.rebuild(kind=plan.kind, recall=plan.wanted_recall, modalities=[name])
+        return n_freed
+
+    def snapshot(self, path: str | Path) -> None:
+        """Write a whole copy of the store, with the hash of each file, to a new folder.
+
+        Others may write meanwhile; the copy holds what was committed when it began.
+
+        Raises:
+            StoreError: The store cannot be read.
+            ArtifactError: The folder cannot be written.
+        """
+        maintenance.snapshot(self._database, Path(path), self.space, self.dim)
+
+    def export(self, path: str | Path, *, progress: ProgressCallback | None = None) -> int:
+        """Write every item to a Parquet file and return how many there were.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        return exchange.export(
+            self.scan(),
+            Path(path),
+            space=self.space,
+            dim=self.dim,
+            n_items=self.count(),
+            progress=progress,
+        )
+
+    def import_(self, path: str | Path, *, progress: ProgressCallback | None = None) -> int:
+        """Store every item of a Parquet file that `export` wrote; return how many there were.
+
+        Raises:
+            InvalidInputError: The file is not of that form.
+            SpaceMismatchError: Its vectors are of another space.
+            StoreError: The store cannot be written; the batches before are stored.
+        """
+        return exchange.import_(
+            self._insert, Path(path), space=self.space, dim=self.dim, progress=progress
+        )
 
     def close(self) -> None:
         """Release files and locks; the store must not be used afterwards."""
         self._database.close()
-        self._view = None
+        self._forget()
 
     def __enter__(self) -> Self:
         return self
@@ -289,102 +500,153 @@ class LocalStore:
     ) -> None:
         self.close()
 
-    def _refreshed(self, connection: Any) -> View:
+    def _insert(
+        self,
+        keys: Sequence[str],
+        vectors: FloatArray,
+        *,
+        modality: str,
+        metadata: Sequence[Mapping[str, Json]] | None,
+        sources: Sequence[str | None] | None,
+        content_hashes: Sequence[str | None] | None,
+        created_at: Sequence[float] | None,
+    ) -> None:
+        checked = check_keys(keys)
+        check_unique(checked)
+        rows = check_vectors(vectors, self.dim)
+        described = [{}] * len(checked) if metadata is None else list(metadata)
+        batch = writing.Batch(
+            keys=checked,
+            vectors=rows,
+            modality=check_name(modality, "modality"),
+            metadata=check_metadata(described),
+            captions=[caption(value) if value else "" for value in described],
+            fields={name for value in described for name in value},
+            sources=_names(sources, len(checked), "source"),
+            content_hashes=_names(content_hashes, len(checked), "content hash"),
+            created_at=created_at,
+        )
+        batch.check_lengths()
+        with self._database.writing("upsert") as connection:
+            writing.insert(connection, self.path, batch)
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, View]]:
+        with self._database.reading() as connection:
+            yield connection, self._refreshed(connection)
+
+    def _refreshed(self, connection: sqlite3.Connection) -> View:
         with self._view_lock:
-            (generation,) = connection.execute("SELECT generation FROM store").fetchone()
-            if self._view is not None and self._view.generation > generation:
+            generation = _generation(connection)
+            last = self._view
+            if last is not None and last.generation > generation:
                 # Another thread saw a later state; ours began before it. Begin again.
                 connection.execute("ROLLBACK")
                 connection.execute("BEGIN")
-                (generation,) = connection.execute("SELECT generation FROM store").fetchone()
-            if self._view is None or self._view.generation != generation:
-                self._view = refreshed(self._view, connection, self.path, self.dim)
-            return self._view
+                generation = _generation(connection)
+            if last is None or last.generation != generation:
+                self._view = refreshed(last, connection, self.path, self.dim)
+                if last is not None and last.segments != self._view.segments:
+                    self._resolver.forget()
+                return self._view
+            return last
 
-    def _hits(
-        self, connection: Any, found: Sequence[Sequence[tuple[float, int]]]
-    ) -> list[list[Hit]]:
-        ids = sorted({item for line in found for _, item in line})
-        rows = connection.execute(
-            "SELECT items.id, items.key, modalities.name, items.metadata "
-            "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value "
-            "JOIN modalities USING (modality)",
-            (json.dumps(ids),),
+    def _mend(self, view: View) -> None:
+        """Build the indexes again whose files were refused; this search was answered exactly."""
+        if not view.refused or self._is_mending or self._database.read_only:
+            return
+        self._is_mending = True
+        try:
+            plans = self._plans()
+            for name in view.refused:
+                _log.warning("building the index of %s at %s again", name, self.path)
+                plan = plans[name]
+                self.rebuild(kind=plan.kind, recall=plan.wanted_recall, modalities=[name])
+        finally:
+            self._is_mending = False
+
+    def _plans(self) -> dict[str, Plan]:
+        with self._database.reading() as connection:
+            return {
+                name: Plan.parse(text)
+                for name, text in connection.execute(
+                    "SELECT name, plan FROM indexes JOIN modalities USING (modality)"
+                )
+            }
+
+    def _forget(self) -> None:
+        with self._view_lock:
+            self._view = None
+            self._matches = Matches()
+            self._resolver.forget()
+
+
+def _cut(
+    queries: FloatArray | None,
+    k: int | None,
+    min_score: float | None,
+    group_by: str | None,
+    after: Hit | None,
+    text: str | Sequence[str] | None,
+) -> Cut:
+    if k is None and min_score is None:
+        raise InvalidInputError("k is None, so a min_score was needed; or give a k")
+    if queries is None and text is None:
+        raise InvalidInputError("search was given neither queries nor text; give one")
+    lowest = -np.inf if min_score is None else check_score(min_score, what="min_score")
+    k = None if k is None else check_k(k)
+    if text is None:
+        return Cut(k, lowest, after, group_by)
+    if k is None or min_score is not None or group_by is not None or after is not None:
+        raise InvalidInputError(
+            "text was given with min_score, group_by, after or without k; "
+            "ranks of vectors and words have no common score: search by one of them"
         )
-        by_id = {row[0]: row[1:] for row in rows}
-        return [
-            [Hit(by_id[i][0], by_id[i][1], s, json.loads(by_id[i][2])) for s, i in line]
-            for line in found
-        ]
+    n_texts = 1 if queries is None else len(queries)
+    texts = [text] * n_texts if isinstance(text, str) else list(text)
+    if queries is not None and len(texts) != n_texts:
+        raise InvalidInputError(f"there are {len(texts)} texts for {n_texts} queries; give as many")
+    return Cut(k, texts=texts)
 
 
-def _identity(database: Database) -> tuple[SpaceId, int] | None:
-    with database.connection() as connection:
-        row = connection.execute("SELECT space, dim FROM store").fetchone()
-    return None if row is None else (SpaceId(row[0]), int(row[1]))
+def _names(names: Sequence[str | None] | None, n_rows: int, what: str) -> list[str | None]:
+    if names is None:
+        return [None] * n_rows
+    return [None if name is None else check_name(name, what) for name in names]
 
 
-def _found(database: Database, space: SpaceId | None, dim: int | None) -> tuple[SpaceId, int]:
-    if space is None or dim is None:
-        raise StoreError(f"the store at {database.root} was never finished; give space and dim")
-    if not isinstance(dim, int) or dim < 1:
-        raise InvalidInputError(f"dim is {dim!r}; a positive int was needed")
-    check_name(space, "space")
-    with database.writing("create") as connection:
-        connection.execute(
-            "INSERT OR IGNORE INTO store VALUES (1, ?, ?, 0, strftime('%s', 'now') + 0.0)",
-            (space, dim),
-        )
-    found = _identity(database)
-    assert found is not None
-    return found
+def _generation(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT generation FROM store").fetchone()[0])
 
 
-def _check_space(
-    root: Path, found: tuple[SpaceId, int], space: SpaceId | None, dim: int | None
-) -> None:
-    if space is not None and space != found[0]:
-        raise SpaceMismatchError(
-            f"the store at {root} holds vectors of space {found[0]}, space {space} was asked for; "
-            "open it with the space it was filled from, or index the items again"
-        )
-    if dim is not None and dim != found[1]:
-        raise SpaceMismatchError(
-            f"the store at {root} holds vectors of width {found[1]}, {dim} was asked for; "
-            "open it with the space it was filled from"
-        )
-
-
-def _recover(database: Database) -> None:
-    with database.reading() as connection:
-        n_lost = writing.recover(connection, database.root)
-    if not n_lost:
-        return
-    if database.read_only:
-        raise StoreError(
-            f"a power cut kept {n_lost} vectors from the files of {database.root}; they are safe: "
-            "open the store once for writing, which puts them back"
-        )
-    with database.writing("recover") as connection:
-        writing.replay(connection, database.root)
-        writing.flush(connection, database.root)
-
-
-def _fields(connection: Any) -> list[str]:
+def _fields(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT name FROM fields")]
 
 
-def _matching(connection: Any, shard: Shard, sql: str, values: Sequence[Any]) -> BoolArray:
-    first = shard.modality << SLOT_BITS
-    among = np.zeros(shard.n_slots, dtype=np.bool_)
+def _calibration(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT value FROM settings WHERE name = 'calibration'").fetchone()
+    return str(row[0]) if row else "centre"
+
+
+def _scanned(
+    connection: sqlite3.Connection, view: View, condition: Filter, last: str
+) -> list[StoredItem]:
+    shards = {shard.modality: shard for shard in view.shards.values()}
     rows = connection.execute(
-        f"SELECT id FROM items WHERE id >= ? AND id < ? AND ({sql})",
-        (first, first + (1 << SLOT_BITS), *values),
-    ).fetchall()
-    among[[slot_of(row[0]) for row in rows]] = True
-    return among
-
-
-def _caption(metadata: Mapping[str, Json]) -> str:
-    texts = [value for value in metadata.values() if isinstance(value, str)]
-    return "\n".join(texts)
+        "SELECT id, key, metadata, source, content_hash, created_at, updated_at FROM items "
+        f"WHERE key > ? AND ({condition.sql}) ORDER BY key LIMIT ?",
+        (last, *condition.values, _SCANNED_ROWS),
+    )
+    return [
+        StoredItem(
+            key=key,
+            modality=shards[item >> SLOT_BITS].name,
+            vector=shards[item >> SLOT_BITS].vectors[slot_of(item)].copy(),
+            metadata=json.loads(metadata),
+            source=source,
+            content_hash=content_hash,
+            created_at=created_at,
+            updated_at=updated_at,
+        )
+        for item, key, metadata, source, content_hash, created_at, updated_at in rows
+    ]

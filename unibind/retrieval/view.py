@@ -4,6 +4,7 @@ A view shows one generation. `refreshed` derives the next from the last one and 
 committed since, so a reader catches up in time that grows with the changes, not with the store.
 """
 
+import logging
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +14,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unibind.artifact import sha256_of
+from unibind.retrieval.faiss_index import Index, load
+from unibind.retrieval.plan import Plan
 from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.segments import FOLDER, mapped
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["Shard", "View", "refreshed"]
+__all__ = ["INDEXES", "Shard", "View", "refreshed"]
+
+INDEXES = "indexes"
+_log = logging.getLogger(__name__)
 
 Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -36,6 +43,8 @@ class Shard:
         vector_sum: Sum of the items' vectors, shape (D,).
         backing: The mapped file, shape (n_slots or more, D).
         alive: Which slots are items, shape (n_slots,).
+        index_file: Name of the file of its index, or "" for none.
+        index: The index of its first slots; None if it has none, or if that was refused.
     """
 
     modality: int
@@ -46,6 +55,8 @@ class Shard:
     vector_sum: Float64Array = field(repr=False)
     backing: FloatArray = field(repr=False)
     alive: BoolArray = field(repr=False)
+    index_file: str = ""
+    index: Index | None = field(default=None, repr=False)
 
     @property
     def vectors(self) -> FloatArray:
@@ -74,6 +85,16 @@ class View:
     generation: int
     shards: Mapping[str, Shard]
 
+    @property
+    def segments(self) -> dict[str, str]:
+        """The file of vectors of each modality; a compaction changes them."""
+        return {name: shard.segment for name, shard in self.shards.items()}
+
+    @property
+    def refused(self) -> list[str]:
+        """The modalities whose index file is not the one that was written."""
+        return [name for name, shard in self.shards.items() if shard.index_file and not shard.index]
+
 
 def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim: int) -> View:
     """Return the view of what a connection's transaction sees.
@@ -91,6 +112,10 @@ def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim
     rows = connection.execute(
         "SELECT modality, name, segment, n_slots, n_live, vector_sum FROM modalities"
     ).fetchall()
+    indexes = {
+        row[0]: row[1:]
+        for row in connection.execute("SELECT modality, file, sha256, n_slots, plan FROM indexes")
+    }
     shards = {}
     for modality, name, segment, n_slots, n_live, vector_sum in rows:
         before = last.shards.get(name) if last else None
@@ -101,7 +126,9 @@ def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim
             backing = mapped(root / FOLDER / segment, n_slots, dim)
         since = last.generation if last and before else -1
         gone = _gone(connection, modality, since)
-        if before and before.n_slots == n_slots and not gone.size:
+        index_row = indexes.get(modality, ("", "", 0, ""))
+        same_index = before is not None and before.index_file == index_row[0]
+        if before and same_index and before.n_slots == n_slots and not gone.size:
             shards[name] = before
             continue
         alive = np.ones(n_slots, dtype=np.bool_)
@@ -109,8 +136,26 @@ def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim
             alive[: before.n_slots] = before.alive
         alive[gone] = False
         total = np.frombuffer(vector_sum, dtype="<f8")
-        shards[name] = Shard(modality, name, segment, n_slots, n_live, total, backing, alive)
+        index = before.index if before and same_index else _index(root, backing, *index_row)
+        shards[name] = Shard(
+            modality, name, segment, n_slots, n_live, total, backing, alive, index_row[0], index
+        )
     return View(generation, shards)
+
+
+def _index(
+    root: Path, vectors: FloatArray, name: str, sha256: str, n_slots: int, plan: str
+) -> Index | None:
+    if not name:
+        return None
+    file = root / INDEXES / name
+    try:
+        if sha256_of(file) != sha256:
+            raise ValueError("its hash is not the one that was recorded")
+        return load(file, Plan.parse(plan), vectors[:n_slots])
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        _log.warning("the index %s is refused: %s; searching exactly until rebuilt", file, error)
+        return None
 
 
 def _gone(connection: sqlite3.Connection, modality: int, since: int) -> IntArray:

@@ -9,17 +9,28 @@ import json
 import sqlite3
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from unibind.errors import InvalidInputError, StoreError
 from unibind.retrieval.schema import SLOT_BITS, slot_of
 from unibind.retrieval.segments import FOLDER, append, mapped, new_segment, sync
 from unibind.types import FloatArray
 
-__all__ = ["Batch", "checksum", "flush", "insert", "recover", "remove", "replay"]
+__all__ = [
+    "Batch",
+    "checksum",
+    "flush",
+    "identity_checksum",
+    "insert",
+    "n_unwritten",
+    "remove",
+    "replay",
+]
 
 # Below this many rows one sync of SQLite with the vectors in it beats two syncs.
 _FEW_ROWS = 64
@@ -52,9 +63,30 @@ class Batch:
     content_hashes: Sequence[str | None]
     created_at: Sequence[float] | None = None
 
+    def check_lengths(self) -> None:
+        """Check that there is one of everything for each key.
+
+        Raises:
+            InvalidInputError: There is not.
+        """
+        lengths = {
+            "keys": len(self.keys),
+            "vectors": len(self.vectors),
+            "metadata": len(self.metadata),
+            "sources": len(self.sources),
+            "content hashes": len(self.content_hashes),
+        }
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{n} {what}" for what, n in lengths.items())
+            raise InvalidInputError(f"a batch has {told}; one of each per item was needed")
+
 
 def insert(connection: sqlite3.Connection, root: Path, batch: Batch) -> None:
-    """Store a batch inside a write transaction; keys that are there are replaced."""
+    """Store a batch inside a write transaction; keys that are there are replaced.
+
+    Raises:
+        StoreError: The tables count fewer rows than they name: the database is damaged.
+    """
     if not batch.keys:
         return
     created = remove(connection, root, batch.keys, batch.vectors.shape[1])
@@ -62,49 +94,46 @@ def insert(connection: sqlite3.Connection, root: Path, batch: Batch) -> None:
     file = root / FOLDER / segment
     append(file, batch.vectors, after=n_slots)
     first = (modality << SLOT_BITS) + n_slots
-    ids = range(first, first + len(batch.keys))
-    if len(ids) < _FEW_ROWS:
+    if len(batch.keys) < _FEW_ROWS:
         connection.executemany(
             "INSERT INTO pending VALUES (?, ?)",
-            ((item, vector.tobytes()) for item, vector in zip(ids, batch.vectors, strict=True)),
+            ((first + row, vector.tobytes()) for row, vector in enumerate(batch.vectors)),
         )
     else:
         sync(file)
-    now = time.time()
-    first_seen = batch.created_at or [now] * len(ids)
     connection.executemany(
-        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (item, key, modality, metadata, source, content, born, now, digest)
-            for item, key, metadata, source, content, born, digest in zip(
-                ids,
-                batch.keys,
-                batch.metadata,
-                batch.sources,
-                batch.content_hashes,
-                (created.get(key, seen) for key, seen in zip(batch.keys, first_seen, strict=True)),
-                map(
-                    checksum,
-                    batch.keys,
-                    batch.metadata,
-                    batch.sources,
-                    batch.content_hashes,
-                    batch.vectors,
-                ),
-                strict=True,
-            )
-        ),
+        "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(batch, first, created)
     )
     connection.executemany(
         "INSERT OR IGNORE INTO fields VALUES (?)", ((name,) for name in batch.fields)
     )
     connection.executemany(
         "INSERT INTO captions (rowid, text) VALUES (?, ?)",
-        ((item, text) for item, text in zip(ids, batch.captions, strict=True) if text),
+        ((first + row, text) for row, text in enumerate(batch.captions) if text),
     )
-    _count(connection, modality, len(ids), len(ids), batch.vectors)
+    _count(connection, modality, len(batch.keys), len(batch.keys), batch.vectors)
     if _n_pending(connection) > _MOST_PENDING:
         flush(connection, root)
+
+
+def _rows(batch: Batch, first: int, created: Mapping[str, float]) -> Iterator[tuple[Any, ...]]:
+    modality, now = first >> SLOT_BITS, time.time()
+    for row, (key, metadata, source, content_hash, vector) in enumerate(
+        zip(
+            batch.keys,
+            batch.metadata,
+            batch.sources,
+            batch.content_hashes,
+            batch.vectors,
+            strict=True,
+        )
+    ):
+        content = (
+            content_hash or f"vector:{hashlib.blake2b(vector.data, digest_size=16).hexdigest()}"
+        )
+        born = created.get(key) or (batch.created_at[row] if batch.created_at else now)
+        digest = checksum(batch.modality, key, metadata, source, content, born, now, vector)
+        yield first + row, key, modality, metadata, source, content, born, now, digest
 
 
 def remove(
@@ -158,7 +187,7 @@ def replay(connection: sqlite3.Connection, root: Path) -> int:
     return n_lost
 
 
-def recover(connection: sqlite3.Connection, root: Path) -> int:
+def n_unwritten(connection: sqlite3.Connection, root: Path) -> int:
     """Return how many pending rows the files of vectors lack, without writing."""
     segments = dict(connection.execute("SELECT modality, segment FROM modalities").fetchall())
     return sum(
@@ -171,16 +200,27 @@ def recover(connection: sqlite3.Connection, root: Path) -> int:
 
 
 def checksum(
-    key: str, metadata: str, source: str | None, content_hash: str | None, vector: FloatArray
+    modality: str,
+    key: str,
+    metadata: str,
+    source: str | None,
+    content_hash: str,
+    created_at: float,
+    updated_at: float,
+    vector: FloatArray,
 ) -> bytes:
     """Return the hash by which `verify` knows that an item is as it was stored."""
-    texts = [text.encode() for text in (key, metadata, source or "", content_hash or "")]
-    digest = hashlib.blake2b(
-        struct.pack("<4q??", *map(len, texts), source is None, content_hash is None), digest_size=16
-    )
-    digest.update(b"".join(texts))
+    texts = [text.encode() for text in (modality, key, metadata, source or "", content_hash)]
+    head = struct.pack("<5q?2d", *map(len, texts), source is None, created_at, updated_at)
+    digest = hashlib.blake2b(b"".join([head, *texts]), digest_size=16)
     digest.update(vector.data)
     return digest.digest()
+
+
+def identity_checksum(space: str, dim: int, created_at: float) -> bytes:
+    """Return the hash by which an opened store knows that it is the one that was made."""
+    told = f"{space}\0{dim}\0{created_at!r}".encode()
+    return hashlib.blake2b(told, digest_size=16).digest()
 
 
 def _modality(
@@ -197,7 +237,17 @@ def _modality(
             (number, name, new_segment(root, number), np.zeros(dim, dtype="<f8").tobytes()),
         )
         found = connection.execute(query, (name,)).fetchone()
-    return int(found[0]), str(found[1]), int(found[2])
+    modality, segment, n_slots = int(found[0]), str(found[1]), int(found[2])
+    beyond = connection.execute(
+        "SELECT max(id) FROM items WHERE id >= ? AND id < ?",
+        ((modality << SLOT_BITS) + n_slots, (modality + 1) << SLOT_BITS),
+    ).fetchone()
+    if beyond[0] is not None:
+        raise StoreError(
+            f"the store at {root} counts {n_slots} rows of {name!r} and names row "
+            f"{slot_of(beyond[0])}; it is damaged: run `unibind index verify --repair`"
+        )
+    return modality, segment, n_slots
 
 
 def _count(

@@ -1,0 +1,190 @@
+"""From a ranking of ids to hits: resolved, ordered, cut, paged, grouped, fused with words."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unibind.retrieval.fulltext import ranked_by_words
+from unibind.retrieval.fusion import fused
+from unibind.retrieval.search import Matches, Question, above, nearest
+from unibind.retrieval.view import View
+from unibind.types import Hit
+
+__all__ = ["Cut", "Resolver", "answered"]
+
+# How far FAISS's float32 order may be from that of the float64 scores.
+_EDGE = 1e-5
+_MOST_RESOLVED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which part of a ranking is wanted.
+
+    Attributes:
+        k: How many hits; None for all above `lowest`.
+        lowest: Hits below this score are left out.
+        after: Only what comes after this hit, in the order of (-score, key).
+        group_by: ``"modality"``, or a metadata field: only the best hit for each of its values.
+        texts: For each query the words that are ranked, too, or None.
+    """
+
+    k: int | None
+    lowest: float = -np.inf
+    after: Hit | None = None
+    group_by: str | None = None
+    texts: Sequence[str] | None = None
+
+
+class Resolver:
+    """Keys and metadata of item ids, remembered: what an id stands for never changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str, str, str]] = {}
+
+    def forget(self) -> None:
+        """Drop everything: a compaction gave new ids."""
+        self._known = {}
+
+    def hits(
+        self, connection: sqlite3.Connection, lines: Iterable[Sequence[tuple[int, float]]]
+    ) -> list[list[Hit]]:
+        """Return the hits of pairs of id and score, line by line, by score and then key."""
+        lines = list(lines)
+        known = self._known
+        missing = {item for line in lines for item, _ in line if item not in known}
+        if missing:
+            if len(known) + len(missing) > _MOST_RESOLVED:
+                known = self._known = {}
+                missing = {item for line in lines for item, _ in line}
+            rows = connection.execute(
+                "SELECT items.id, items.key, modalities.name, items.metadata "
+                "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value "
+                "JOIN modalities USING (modality)",
+                (json.dumps(list(missing)),),
+            )
+            known.update((row[0], (row[1], row[2], row[3])) for row in rows)
+        return [sorted(self._line(known, line), key=_order) for line in lines]
+
+    def _line(
+        self, known: dict[int, tuple[str, str, str]], line: Sequence[tuple[int, float]]
+    ) -> Iterable[Hit]:
+        for item, score in line:
+            found = known.get(item)
+            if found is not None:
+                key, modality, metadata = found
+                yield Hit(key, modality, score, {} if metadata == "{}" else json.loads(metadata))
+
+
+def answered(
+    connection: sqlite3.Connection,
+    view: View,
+    question: Question,
+    cut: Cut,
+    *,
+    matches: Matches,
+    resolver: Resolver,
+) -> list[list[Hit]]:
+    """Return the hits of each query of a question."""
+    if cut.texts is not None:
+        return _hybrid(connection, view, question, cut, matches, resolver)
+    if cut.k is None:
+        ranking = above(connection, view, question, cut.lowest, matches)
+        return [_wanted(line, cut) for line in resolver.hits(connection, ranking.lines())]
+    if cut.after is None and cut.group_by is None and not question.exactly:
+        ranking = nearest(connection, view, question, cut.k, matches)
+        found = resolver.hits(connection, ranking.lines())
+        if cut.lowest == -np.inf:
+            return found
+        return [[hit for hit in line if hit.score >= cut.lowest] for line in found]
+    return _deepened(
+        lambda depth: _ranked(connection, view, question, depth, matches, resolver), cut, cut.k
+    )
+
+
+def _ranked(
+    connection: sqlite3.Connection,
+    view: View,
+    question: Question,
+    depth: int,
+    matches: Matches,
+    resolver: Resolver,
+) -> tuple[list[list[Hit]], bool]:
+    ranking = nearest(connection, view, question, depth, matches)
+    return resolver.hits(connection, ranking.lines()), ranking.is_complete
+
+
+def _deepened(
+    ranked: Callable[[int], tuple[list[list[Hit]], bool]], cut: Cut, k: int
+) -> list[list[Hit]]:
+    """Return k wanted hits of each line, ranking deeper until there are, ties and all."""
+    depth = 2 * k + 16
+    while True:
+        lines, is_complete = ranked(depth)
+        # Of equal scores at the lower edge some may not have been ranked yet.
+        sure = lines if is_complete else [_without_edge(line) for line in lines]
+        found = [_wanted(line, cut) for line in sure]
+        # Below the lowest score nothing more can come.
+        done = [
+            len(hits) >= k or bool(line and line[-1].score < cut.lowest)
+            for hits, line in zip(found, sure, strict=True)
+        ]
+        if is_complete or all(done):
+            return [hits[:k] for hits in found]
+        depth *= 4
+
+
+def _hybrid(
+    connection: sqlite3.Connection,
+    view: View,
+    question: Question,
+    cut: Cut,
+    matches: Matches,
+    resolver: Resolver,
+) -> list[list[Hit]]:
+    assert cut.k is not None
+    assert cut.texts is not None
+    depth = max(4 * cut.k, 64)
+    by_vector: list[list[int]] = [[] for _ in cut.texts]
+    if len(question.queries):
+        ranking = nearest(connection, view, question, depth, matches)
+        by_vector = [[item for item, _ in line] for line in ranking.lines()]
+    numbers = [shard.modality for shard in question.shards]
+    lines = []
+    for text, vector_ids in zip(cut.texts, by_vector, strict=True):
+        word_ids = ranked_by_words(
+            connection, text, modalities=numbers, condition=question.condition, depth=depth
+        )
+        lines.append(fused([vector_ids, word_ids])[: cut.k])
+    return resolver.hits(connection, lines)
+
+
+def _without_edge(line: list[Hit]) -> list[Hit]:
+    return [hit for hit in line if hit.score > line[-1].score + _EDGE]
+
+
+def _wanted(line: list[Hit], cut: Cut) -> list[Hit]:
+    hits = [hit for hit in line if hit.score >= cut.lowest]
+    if cut.group_by is not None:
+        first: dict[str, Hit] = {}
+        for hit in hits:
+            first.setdefault(_group(hit, cut.group_by), hit)
+        hits = list(first.values())
+    if cut.after is not None:
+        start = _order(cut.after)
+        hits = [hit for hit in hits if _order(hit) > start]
+    return hits
+
+
+def _group(hit: Hit, group_by: str) -> str:
+    if group_by == "modality":
+        return hit.modality
+    # Items without the field are one group, as are those where it is null.
+    return json.dumps(hit.metadata.get(group_by), sort_keys=True)
+
+
+def _order(hit: Hit) -> tuple[float, str]:
+    return (-hit.score, hit.key)

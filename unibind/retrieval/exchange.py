@@ -1,0 +1,178 @@
+"""A store as one Parquet file, for other programs and other machines; streamed both ways."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unibind.errors import InvalidInputError, SpaceMismatchError, StoreError
+from unibind.retrieval.records import StoredItem
+from unibind.retrieval.segments import sync
+from unibind.types import ProgressCallback, SpaceId
+
+__all__ = ["export", "import_"]
+
+_FORMAT = "unibind-store-1"
+_GROUP_ROWS = 8192
+
+
+def export(
+    items: Iterator[StoredItem],
+    file: Path,
+    *,
+    space: SpaceId,
+    dim: int,
+    n_items: int,
+    progress: ProgressCallback | None = None,
+) -> int:
+    """Write items to a Parquet file, whole or not at all, and return how many there were.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    staging = file.with_name(f".{file.name}.writing-{os.getpid()}")
+    schema = _schema(dim).with_metadata({"format": _FORMAT, "space": space})
+    n_done = 0
+    try:
+        with pq.ParquetWriter(staging, schema, compression="zstd") as writer:
+            while group := list(islice(items, _GROUP_ROWS)):
+                writer.write_table(_table(group, schema))
+                n_done += len(group)
+                if progress:
+                    progress(n_done, max(n_items, n_done))
+        sync(staging)
+        staging.replace(file)
+    except OSError as error:
+        raise StoreError(
+            f"{file} cannot be written ({error}); free space, or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            staging.unlink()
+    return n_done
+
+
+def import_(
+    insert: Callable[..., None],
+    file: Path,
+    *,
+    space: SpaceId,
+    dim: int,
+    progress: ProgressCallback | None = None,
+) -> int:
+    """Store the items of a Parquet file that `export` wrote and return how many there were.
+
+    Args:
+        insert: Stores one batch, as `LocalStore.upsert` with ``created_at``.
+        file: What `export` wrote.
+        space: The space that its vectors must be of.
+        dim: Width D.
+        progress: Called after each batch.
+
+    Raises:
+        InvalidInputError: The file is not of that form.
+        SpaceMismatchError: Its vectors are of another space or width.
+        StoreError: The store cannot be written; the batches before are stored.
+    """
+    try:
+        source = pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidInputError(f"{file} is no readable Parquet file ({error})") from error
+    with source:
+        _check_schema(file, source.schema_arrow, space, dim)
+        n_done, n_items = 0, source.metadata.num_rows
+        try:
+            for batch in source.iter_batches(_GROUP_ROWS):
+                for modality, rows in _by_modality(batch, dim):
+                    insert(modality=modality, **rows)
+                n_done += batch.num_rows
+                if progress:
+                    progress(n_done, n_items)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            if isinstance(error, InvalidInputError):
+                raise
+            raise InvalidInputError(
+                f"{file} is damaged after {n_done} of {n_items} items ({error}); those before are "
+                "stored: export it again"
+            ) from error
+    return n_done
+
+
+def _schema(dim: int) -> Any:
+    return pa.schema(
+        [
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("modality", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+            pa.field("metadata", pa.string(), nullable=False),
+            pa.field("source", pa.string()),
+            pa.field("content_hash", pa.string(), nullable=False),
+            pa.field("created_at", pa.float64(), nullable=False),
+            pa.field("updated_at", pa.float64(), nullable=False),
+        ]
+    )
+
+
+def _table(group: Sequence[StoredItem], schema: Any) -> Any:
+    values = np.concatenate([item.vector for item in group])
+    columns = {
+        "key": [item.key for item in group],
+        "modality": [item.modality for item in group],
+        "vector": pa.FixedSizeListArray.from_arrays(
+            pa.array(values), type=schema.field("vector").type
+        ),
+        "metadata": [json.dumps(dict(item.metadata), ensure_ascii=False) for item in group],
+        "source": [item.source for item in group],
+        "content_hash": [item.content_hash for item in group],
+        "created_at": [item.created_at for item in group],
+        "updated_at": [item.updated_at for item in group],
+    }
+    return pa.table(columns, schema=schema)
+
+
+def _check_schema(file: Path, schema: Any, space: SpaceId, dim: int) -> None:
+    told: Mapping[bytes, bytes] = schema.metadata or {}
+    if told.get(b"format") != _FORMAT.encode():
+        raise InvalidInputError(
+            f"{file} is no export of a store: its format is {told.get(b'format')!r}, {_FORMAT!r} "
+            "was needed; write it with `unibind index export`"
+        )
+    found = told.get(b"space", b"").decode(errors="replace")
+    if found != space:
+        raise SpaceMismatchError(
+            f"{file} holds vectors of space {found}, this store is of space {space}; "
+            "import it into a store of its own space, or index the items again"
+        )
+    if not schema.remove_metadata().equals(_schema(dim)):
+        raise SpaceMismatchError(
+            f"{file} has the columns {schema.names} ({schema.field('vector').type}); "
+            f"those of an export of width {dim} were needed"
+        )
+
+
+def _by_modality(batch: Any, dim: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    columns = {
+        name: batch.column(name).to_pylist() for name in batch.schema.names if name != "vector"
+    }
+    vectors = np.array(batch.column("vector").flatten()).reshape(-1, dim)
+    modalities = np.array(columns["modality"])
+    for modality in dict.fromkeys(columns["modality"]):
+        rows = np.flatnonzero(modalities == modality)
+        yield (
+            modality,
+            {
+                "keys": [columns["key"][row] for row in rows],
+                "vectors": vectors[rows],
+                "metadata": [json.loads(columns["metadata"][row]) for row in rows],
+                "sources": [columns["source"][row] for row in rows],
+                "content_hashes": [columns["content_hash"][row] for row in rows],
+                "created_at": [columns["created_at"][row] for row in rows],
+            },
+        )
