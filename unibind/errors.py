@@ -7,6 +7,7 @@ UnibindError
 ├── FetchError           weights or a data set could not be brought here
 ├── PluginError          an entry point is unknown, ambiguous or does not load
 ├── WriterError          a language model gave no usable text
+│   └── WriterUnavailableError          no call can work now: wrong key or model, no server
 └── StoreError           the store is locked, full, read-only or damaged
 
 Every message says what was found, what was needed and what to do.
@@ -21,6 +22,7 @@ __all__ = [
     "StoreError",
     "UnibindError",
     "WriterError",
+    "WriterUnavailableError",
 ]
 
 
@@ -50,6 +52,10 @@ class PluginError(UnibindError):
 
 class WriterError(UnibindError):
     """A language model gave no usable text."""
+
+
+class WriterUnavailableError(WriterError):
+    """No call can work now: the key or the model is wrong, or no server answers."""
 
 
 class StoreError(UnibindError):

@@ -3,9 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from unibind.types import FloatArray, Hit, Json, Modality, SpaceId
+from unibind.types import (
+    FloatArray,
+    Hit,
+    Json,
+    Modality,
+    SpaceId,
+    WritingRequest,
+    WrittenAnswer,
+)
 
-__all__ = ["Encoder", "LabelledEncoder", "VectorStore"]
+__all__ = ["DescriptionWriter", "Encoder", "LabelledEncoder", "VectorStore"]
 
 
 @runtime_checkable
@@ -76,8 +84,13 @@ class VectorStore(Protocol):
         """
         ...
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Remove items and return how many there were; they are never found again."""
+    def delete(
+        self, keys: Sequence[str] | None = None, *, where: Mapping[str, Json] | None = None
+    ) -> int:
+        """Remove items by key, by condition or both, and return how many there were.
+
+        Once it returns, they are never found again.
+        """
         ...
 
     def search(
@@ -87,8 +100,15 @@ class VectorStore(Protocol):
         k: int = 10,
         modalities: Sequence[str] | None = None,
         where: Mapping[str, Json] | None = None,
+        query_modality: str | None = None,
+        calibration: str | None = None,
     ) -> list[list[Hit]]:
-        """Return for each query, shape (B, D), its k nearest items, best first."""
+        """Return for each query, shape (B, D), its k nearest items, best first.
+
+        Never fewer than exist, never one that `where` excludes. A search into several modalities
+        is calibrated, so that it does not rank by modality first; ``calibration="none"`` is plain
+        cosine. `query_modality` says what the queries are, for that calibration.
+        """
         ...
 
     def get(self, key: str) -> Hit | None:
@@ -101,4 +121,30 @@ class VectorStore(Protocol):
 
     def close(self) -> None:
         """Release files and locks; the store must not be used afterwards."""
+        ...
+
+
+@runtime_checkable
+class DescriptionWriter(Protocol):
+    """A language model that writes about classes. Entry points name a factory of WriterSettings.
+
+    Attributes:
+        model: Name of the model, stored as the generator of its lines.
+        sampling: Temperature, seed, ...: what decides the answer besides the question.
+        lines_per_call: Sentences asked for in one call.
+        n_in_flight: Calls at a time; `write` is called from that many threads.
+    """
+
+    model: str
+    sampling: Mapping[str, Json]
+    lines_per_call: int
+    n_in_flight: int
+
+    def write(self, request: WritingRequest) -> WrittenAnswer | None:
+        """Return the answer, or None if it will come later (a batch that is read back).
+
+        Raises:
+            WriterUnavailableError: No call can work now: wrong key, wrong model, no server.
+            WriterError: This call got no answer; others may.
+        """
         ...

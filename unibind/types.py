@@ -111,6 +111,8 @@ class WritingRequest:
         examples: (facts, answer) turns that come before.
         schema: JSON schema of the answer, an object.
         seed: For the server's sampler.
+        view: The view that is asked about.
+        places: Numbers of the lines among those of the class and view, from 0.
         media: (MIME type, bytes) of pictures or sounds that the question is about.
     """
 
@@ -120,6 +122,8 @@ class WritingRequest:
     examples: tuple[tuple[Mapping[str, Json], Mapping[str, Json]], ...]
     schema: Mapping[str, Json]
     seed: int
+    view: str = ""
+    places: tuple[int, ...] = ()
     media: tuple[tuple[str, bytes], ...] = ()
 
 

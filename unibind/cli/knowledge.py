@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from unibind.cli import knowledge_build
 from unibind.cli.output import AsJson, emit
 
 app = typer.Typer(
     help="Knowledge bases: sentences and measurable attributes per class.", no_args_is_help=True
 )
+app.command()(knowledge_build.build)
 
 Name = Annotated[str, typer.Argument(help="A knowledge base: its name or its folder.")]
 

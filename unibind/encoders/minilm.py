@@ -70,6 +70,19 @@ class MiniLM:
             features[rows] = self._network(*_padded([tokens[row] for row in rows]))
         return features
 
+    def count_tokens(self, items: Sequence[str]) -> list[int]:
+        """Return how many word pieces each text has, markers included; `MAX_TOKENS` are read.
+
+        Raises:
+            InvalidInputError: An item is not a text that the modality takes.
+        """
+        pieces = self._tokenizer.encode_batch([accept(item) for item in items])
+        n_markers = self._tokenizer.num_special_tokens_to_add(False)
+        return [
+            len(first.ids) + sum(len(rest.ids) - n_markers for rest in first.overflowing)
+            for first in pieces
+        ]
+
 
 def load() -> MiniLM:
     """Return the tower with its pinned weights.

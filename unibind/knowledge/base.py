@@ -40,6 +40,7 @@ __all__ = [
     "KnowledgeBase",
     "Line",
     "Source",
+    "attributes_from_json",
     "find_base",
     "json_line",
     "line_from_json",
@@ -47,10 +48,12 @@ __all__ = [
     "open_base",
     "read_classes",
     "read_jsonl",
+    "read_plan",
     "read_sources",
     "save_base",
     "seal_base",
     "target_folder",
+    "verify_base",
     "write_classes",
     "write_jsonl",
     "write_sources",
@@ -100,7 +103,8 @@ class Line:
         text: The sentence.
         source: Key of the base's `KnowledgeBase.sources`.
         group: The class's group, "" if it has none; stored in classes.csv only.
-        index: Place among the lines asked for this class and view; None if nobody asked.
+        against: The other class of a contrastive line, else "".
+        index: Place among the lines asked for this class and prompt; None if nobody asked.
         attempt: How many times this place had been asked for before.
         seed: Seed that was sent with the call; None if none was.
         status: ``"unreviewed"``, ``"accepted"`` or ``"edited"``.
@@ -113,6 +117,7 @@ class Line:
     text: str
     source: str = _HAND
     group: str = ""
+    against: str = ""
     index: int | None = None
     attempt: int = 0
     seed: int | None = None
@@ -157,6 +162,7 @@ class KnowledgeBase:
         sources: Id to provenance.
         attributes: Ranges per class and sensor.
         quarantine: Lines that were taken out.
+        plan: What the last build was asked for; empty if nothing was built.
         content_id: Hash of the stored content; "" if it was never stored.
     """
 
@@ -167,6 +173,7 @@ class KnowledgeBase:
     sources: Mapping[str, Source] = field(default_factory=dict)
     attributes: tuple[AttributeRanges, ...] = ()
     quarantine: tuple[Line, ...] = ()
+    plan: Mapping[str, Json] = field(default_factory=dict)
     content_id: str = ""
 
     @property
@@ -254,17 +261,24 @@ def open_base(name: str | Path, *, sealed: bool = True) -> KnowledgeBase:
         ArtifactError: It is missing or damaged, or was edited by hand and not sealed since.
     """
     folder = find_base(name)
-    content_id = ""
-    if sealed:
-        try:
-            manifest = artifact.verify(folder, kind=KIND, format_version=FORMAT_VERSION)
-        except ArtifactError as error:
-            raise ArtifactError(
-                f"{error}. If you edited the knowledge base by hand and mean it, run "
-                f"`unibind knowledge seal {name}`"
-            ) from error
-        content_id = manifest.content_id
+    content_id = verify_base(folder) if sealed else ""
     return replace(_read_folder(folder), content_id=content_id)
+
+
+def verify_base(folder: Path) -> str:
+    """Return the content id of a base's folder once every hash is checked.
+
+    Raises:
+        ArtifactError: It is damaged, or was edited by hand and not sealed since.
+    """
+    try:
+        manifest = artifact.verify(folder, kind=KIND, format_version=FORMAT_VERSION)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{error}. If you edited the knowledge base by hand and mean it, run "
+            f"`unibind knowledge seal {folder}` instead"
+        ) from error
+    return manifest.content_id
 
 
 def save_base(base: KnowledgeBase, folder: Path) -> KnowledgeBase:
@@ -275,7 +289,10 @@ def save_base(base: KnowledgeBase, folder: Path) -> KnowledgeBase:
         ArtifactError: The place cannot be written.
     """
     _check(base)
-    with artifact.writing(folder, kind=KIND, format_version=FORMAT_VERSION) as staging:
+    params = {"plan": base.plan} if base.plan else {}
+    with artifact.writing(
+        folder, kind=KIND, format_version=FORMAT_VERSION, params=params
+    ) as staging:
         write_classes(staging / CLASSES, base.classes, base.groups)
         write_jsonl(staging / DESCRIPTIONS, map(line_to_json, base.lines))
         write_sources(staging / SOURCES, base.sources)
@@ -450,6 +467,15 @@ def write_sources(path: Path, sources: Mapping[str, Source]) -> None:
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
+def read_plan(folder: Path) -> Mapping[str, Json]:
+    """Return what the last build of the base in a folder was asked for; empty if unknown."""
+    try:
+        manifest = json.loads((folder / artifact.MANIFEST).read_text(encoding="utf-8"))
+        return dict(manifest["params"].get("plan", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a manifest that cannot be read is for `verify_base` to report
+
+
 _LINE_FIELDS = tuple(item.name for item in fields(Line) if item.name != "group")
 
 
@@ -470,7 +496,8 @@ def _read_folder(folder: Path) -> KnowledgeBase:
     except (InvalidInputError, OSError) as error:
         raise ArtifactError(f"the knowledge base {folder} is damaged: {error}") from error
     sources = read_sources(folder / SOURCES)
-    return KnowledgeBase(folder.name, classes, lines, groups, sources, attributes, quarantine)
+    plan = read_plan(folder)
+    return KnowledgeBase(folder.name, classes, lines, groups, sources, attributes, quarantine, plan)
 
 
 def _read_lines(
