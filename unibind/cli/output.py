@@ -14,6 +14,8 @@ from unibind.types import Json, ProgressCallback
 
 __all__ = ["AsJson", "emit", "progress", "report_errors", "stop", "warn"]
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print machine-readable JSON on stdout.", show_default=False)
 ]
@@ -51,9 +53,10 @@ def report_errors() -> Iterator[None]:
         if os.environ.get("UNIBIND_TRACEBACK"):
             raise
         stop(str(error))
-    except KeyboardInterrupt:
-        warn("interrupted; what was finished is kept, nothing is half written")
-        raise SystemExit(130) from None
+    except SystemExit as stopped:
+        if stopped.code == _INTERRUPTED:  # typer made it of Ctrl-C, without a word
+            warn("interrupted; what was finished is kept, nothing is half written")
+        raise
     except BrokenPipeError:
         # The reader (head, say) has seen enough; keep Python from failing again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -267,9 +267,10 @@ def _explain(output: str, code: int, manager: _Manager) -> str:
         (_UNKNOWN, manager.unknown),
     ):
         if telling := next(filter(pattern.search, reversed(lines)), None):
-            return f"{problem} ({telling[:200]})"
-    last = lines[-1][:200] if lines else "it said nothing"
-    return f"the download failed with exit code {code} ({last})"
+            return f"{problem} ({telling[:300]})"
+    errors = [line for line in lines if re.match(r"ERROR|E:|npm err", line, re.I)]
+    last = (errors or lines or ["it said nothing"])[-1]
+    return f"the download failed with exit code {code} ({last[:300]})"
 
 
 def _cannot_write(into: Path, error: OSError) -> str:
