@@ -1,0 +1,152 @@
+"""Heads: one frozen affine map from a modality's features into the space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from unibind import artifact
+from unibind.alignment.geometry import check_rows, unit
+from unibind.alignment.prior import posterior
+from unibind.protocols import Encoder, LabelledEncoder
+from unibind.types import FloatArray, Json, SpaceId
+
+__all__ = ["Head", "fuse", "head_inputs"]
+
+KIND = "head"
+FORMAT_VERSION = 1
+_FILE = "head.safetensors"
+_POSTERIOR_TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """Carries what an encoder saw into the space.
+
+    Attributes:
+        weight: Shape (F', D), where F' is the width of `head_inputs`.
+        bias: Shape (D,).
+        mean: Mean of the training inputs, shape (F',).
+        scale: Standard deviation of the training inputs, shape (F',); never 0.
+        space: Where the embeddings live.
+        encoder: Fingerprint of the encoder whose features it takes.
+        temperature: Logits are score / temperature; sets how sure probabilities are.
+        prior_weight: Length at which the semantic prior is added to the head's unit vector.
+        seen: Names of what it was trained on.
+        seen_penalty: Taken from the scores of seen classes where unseen ones compete with them.
+        params: How it was made.
+        metrics: What was measured on the way, on held-out classes of the training data.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    mean: FloatArray
+    scale: FloatArray
+    space: SpaceId
+    encoder: str
+    temperature: float = 0.05
+    prior_weight: float = 0.0
+    seen: tuple[str, ...] = ()
+    seen_penalty: float = 0.0
+    params: Mapping[str, Json] = field(default_factory=dict)
+    metrics: Mapping[str, Json] = field(default_factory=dict)
+
+    def project(self, inputs: FloatArray) -> FloatArray:
+        """Return the embeddings by the head alone, unit length, shape (N, D).
+
+        Args:
+            inputs: What `head_inputs` made of features, shape (N, F').
+
+        Raises:
+            InvalidInputError: They have another width, or are NaN or infinite.
+        """
+        rows = check_rows(inputs, width=len(self.mean), what="features")
+        return unit((rows - self.mean) / self.scale @ self.weight + self.bias)
+
+    def embed(self, inputs: FloatArray, prior: FloatArray | None = None) -> FloatArray:
+        """Return the embeddings, unit length, shape (N, D): head plus weighted prior.
+
+        Args:
+            inputs: What `head_inputs` made of features, shape (N, F').
+            prior: Unit-length embeddings by the semantic prior, shape (N, D), if there is one.
+        """
+        return fuse(self.project(inputs), prior, self.prior_weight)
+
+    def without_prior(self) -> "Head":
+        """Return the same head, the semantic prior left out."""
+        return replace(self, prior_weight=0.0)
+
+    def save(self, path: Path, *, parents: Mapping[str, str] | None = None) -> None:
+        """Write the head as a folder; what was there is replaced.
+
+        Raises:
+            ArtifactError: The place cannot be written.
+        """
+        params = {
+            "encoder": self.encoder,
+            "temperature": self.temperature,
+            "prior_weight": self.prior_weight,
+            "seen": list(self.seen),
+            "seen_penalty": self.seen_penalty,
+            "how": dict(self.params),
+        }
+        with artifact.writing(
+            path,
+            kind=KIND,
+            format_version=FORMAT_VERSION,
+            space=self.space,
+            parents=parents,
+            params=params,
+            metrics=self.metrics,
+        ) as folder:
+            names = ("weight", "bias", "mean", "scale")
+            arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+            save_file(arrays, folder / _FILE)
+
+    @classmethod
+    def open(cls, path: Path) -> "Head":
+        """Read a head that `save` wrote.
+
+        Raises:
+            ArtifactError: It is missing or damaged.
+        """
+        manifest = artifact.verify(path, kind=KIND, format_version=FORMAT_VERSION)
+        params = dict(manifest.params)
+        return cls(
+            **load_file(path / _FILE),
+            space=manifest.space or SpaceId(""),
+            encoder=params["encoder"],
+            temperature=params["temperature"],
+            prior_weight=params["prior_weight"],
+            seen=tuple(params["seen"]),
+            seen_penalty=params["seen_penalty"],
+            params=params["how"],
+            metrics=manifest.metrics,
+        )
+
+
+def fuse(projected: FloatArray, prior: FloatArray | None, weight: float) -> FloatArray:
+    """Return the unit-length sum of a head's embeddings and the weighted prior's, shape (N, D)."""
+    return projected if prior is None or weight == 0 else unit(projected + weight * prior)
+
+
+def head_inputs(encoder: Encoder, features: FloatArray) -> FloatArray:
+    """Return what a head reads: features, and for a classifier also the root of its beliefs.
+
+    The root of a distribution is its Hellinger map: inner products of two such rows are
+    Bhattacharyya coefficients, so a linear head on them compares whole beliefs, which the
+    features alone do not let it do.
+
+    Args:
+        encoder: Where the features come from.
+        features: Shape (N, F).
+
+    Returns:
+        Shape (N, F), or (N, F + L) for an encoder that was trained as a classifier of L classes.
+    """
+    if not isinstance(encoder, LabelledEncoder):
+        return features
+    beliefs = posterior(encoder, features, temperature=_POSTERIOR_TEMPERATURE)
+    return np.concatenate([features, np.sqrt(beliefs)], axis=1)
