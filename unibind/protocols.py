@@ -49,9 +49,11 @@ class LabelledEncoder(Encoder, Protocol):
 
     Attributes:
         labels: Names of its L classes, in the order of the logits.
+        label_texts: For each class one or more texts that say what it is.
     """
 
     labels: Sequence[str]
+    label_texts: Sequence[Sequence[str]]
 
     def logits(self, features: FloatArray) -> FloatArray:
         """Return its own class scores, shape (N, L), from its features, shape (N, F)."""

@@ -1,8 +1,4 @@
-"""What a plug-in's author runs: conformance checks, and small honest fakes for their own tests.
-
-def test_my_encoder() -> None:
-    check_encoder(MyEncoder(), items=[first, second, third])
-"""
+"""The conformance check of an encoder, and an encoder for tests that need none in particular."""
 
 import hashlib
 from collections.abc import Sequence
