@@ -13,7 +13,7 @@ from unibind.types import (
     WrittenAnswer,
 )
 
-__all__ = ["DescriptionWriter", "Encoder", "LabelledEncoder", "VectorStore"]
+__all__ = ["AlignedEncoder", "DescriptionWriter", "Encoder", "LabelledEncoder", "VectorStore"]
 
 
 @runtime_checkable
@@ -58,6 +58,19 @@ class LabelledEncoder(Encoder, Protocol):
     def logits(self, features: FloatArray) -> FloatArray:
         """Return its own class scores, shape (N, L), from its features, shape (N, F)."""
         ...
+
+
+@runtime_checkable
+class AlignedEncoder(Encoder, Protocol):
+    """An encoder that was trained together with a text tower, as CLIP's image tower was.
+
+    Its features lie in that tower's space: made unit length they are embeddings, without a head.
+
+    Attributes:
+        space: The fingerprint of the text tower.
+    """
+
+    space: SpaceId
 
 
 @runtime_checkable

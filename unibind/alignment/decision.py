@@ -1,0 +1,57 @@
+"""From scores to a decision: which class, how sure."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from unibind.alignment.geometry import softmax
+from unibind.types import FloatArray, Prediction
+
+__all__ = ["decide", "is_same_class"]
+
+_ARTICLE = re.compile(r"^(a|an|the)\s+")
+
+
+def decide(
+    scores: FloatArray,
+    labels: Sequence[str],
+    *,
+    temperature: float,
+    seen: Collection[str] = (),
+    seen_penalty: float = 0.0,
+) -> list[list[Prediction]]:
+    """Return for each row of scores, shape (N, C), all classes, the likeliest first.
+
+    A trained head prefers the classes that it was trained on to any other. Where both kinds are
+    candidates, the penalty, learned on training classes, is taken from the scores of the seen ones.
+
+    Args:
+        scores: Cosines.
+        labels: Names of the C classes.
+        temperature: Logits are score / temperature.
+        seen: Names that the head was trained on.
+        seen_penalty: Taken from the scores of classes among these.
+    """
+    known = {_plain(name) for name in seen}
+    is_seen = np.array([_plain(label) in known for label in labels], dtype=bool)
+    if is_seen.any() and not is_seen.all():
+        scores = scores - np.float32(seen_penalty) * is_seen
+    probabilities = softmax(scores / temperature)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return [
+        [Prediction(labels[c], float(scores[n, c]), float(probabilities[n, c])) for c in order[n]]
+        for n in range(len(scores))
+    ]
+
+
+def is_same_class(name: str, other: str) -> bool:
+    """Return whether two names differ only in case, article, spaces or punctuation."""
+    return _plain(name) == _plain(other)
+
+
+def _plain(name: str) -> str:
+    text = unicodedata.normalize("NFKC", name).casefold()
+    text = re.sub(r"[^\w]+", " ", text).strip()
+    return _ARTICLE.sub("", text)

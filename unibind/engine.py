@@ -1,0 +1,483 @@
+"""The engine: the only place where encoders, heads, centers and stores meet.
+
+    engine = unibind.open("mini")
+    engine.embed("image", ["cat.jpg"])                                  # (1, D), unit length
+    engine.classify("image", ["cat.jpg"], classes=["a cat", "a dog"])
+    engine.add("image", ["cat.jpg"], keys=["cat"], metadata=[{"licence": "CC0"}])
+    engine.search("text", ["a cat"], into=["image"], k=10)
+
+An item is given as a path, as a file's content in bytes, or already decoded; a text as a str.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from unibind import artifact, plugins
+from unibind.alignment.aligner import Aligner
+from unibind.alignment.centers import ClassCenters, check_labels
+from unibind.alignment.decision import decide
+from unibind.alignment.geometry import unit
+from unibind.alignment.heads import Head, head_inputs
+from unibind.alignment.prior import SemanticPrior
+from unibind.alignment.space import Space
+from unibind.alignment.targets import Targets
+from unibind.encoders.cache import FeatureCache
+from unibind.encoders.imagenet_labels import read_labels
+from unibind.encoders.pipeline import Failure, encode_sources
+from unibind.errors import ArtifactError, InvalidInputError, SpaceMismatchError
+from unibind.knowledge.base import KnowledgeBase, open_base
+from unibind.protocols import Encoder, LabelledEncoder, VectorStore
+from unibind.types import FloatArray, Hit, IntArray, Json, Prediction, ProgressCallback
+
+__all__ = ["RECIPES", "Embedded", "Engine", "Recipe", "open"]
+
+SPACES = Path("indexes")
+"""Where spaces lie that are opened by name, seen from the working directory."""
+
+TEXT = "text"
+_DEFAULT_TEMPERATURE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a space is made of, before anything was trained.
+
+    Attributes:
+        text_encoder: Name of the text tower.
+        encoders: Modality name to encoder name.
+    """
+
+    text_encoder: str
+    encoders: Mapping[str, str]
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {"mini": Recipe("minilm-l6", MappingProxyType({"image": "efficientnet-lite0"}))}
+)
+"""Spaces that can be opened by name without having been built."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What came of many items.
+
+    Attributes:
+        embeddings: Of the M items that worked, in their order, unit length, shape (M, D).
+        rows: Places of those among the items, ascending, shape (M,).
+        failures: The others, in their order.
+    """
+
+    embeddings: FloatArray
+    rows: IntArray
+    failures: tuple[Failure, ...]
+
+
+def open(space: str | os.PathLike[str]) -> "Engine":  # noqa: A001
+    """Return the engine of a space.
+
+    Args:
+        space: The folder of a built space, or a name: of a folder in ``indexes/``, or of one of
+            `RECIPES`, which works at once with what needs no training.
+
+    Raises:
+        ArtifactError: There is no such space, or it is damaged.
+        FetchError: The weights of its towers are not here yet.
+    """
+    given = Path(space)
+    for root in (given, SPACES / given):
+        if artifact.exists(root / "space"):
+            return Engine(Space.open(root / "space"), root)
+    recipe = RECIPES.get(given.name)
+    if recipe is None:
+        raise ArtifactError(
+            f"no space at {given} nor at {SPACES / given}; build one with `unibind quickstart` or "
+            f"`unibind align --space {given}`, or open one that needs no building: "
+            f"{', '.join(RECIPES)}"
+        )
+    root = given if len(given.parts) > 1 else SPACES / given
+    return Engine.from_recipe(recipe, root)
+
+
+class Engine:
+    """One space with all that speaks it: towers, heads, class centers and a store.
+
+    Towers, heads and the store are opened when they are first needed. An engine may be used by
+    several threads for reading.
+
+    Args:
+        space: The space.
+        root: Its folder; heads are read from it, and the store lies in it.
+    """
+
+    def __init__(self, space: Space, root: Path) -> None:
+        self.space = space
+        self.root = root
+        self._encoders: dict[str, Encoder] = {}
+        self._caches: dict[str, FeatureCache] = {}
+        self._heads: dict[str, Head | None] = {}
+        self._priors: dict[str, SemanticPrior | None] = {}
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, root: Path) -> Self:
+        """Return the engine of a space that was not built yet.
+
+        Raises:
+            FetchError: The weights of the text tower are not here yet.
+        """
+        tower = plugins.load("unibind.encoders", recipe.text_encoder)()
+        names = [label.name for label in read_labels()]
+        with FeatureCache.of(tower) as cache:
+            features = encode_sources(tower, names, cache=cache).features
+        space = Space.around(
+            tower,
+            text_encoder=recipe.text_encoder,
+            encoders=dict(recipe.encoders),
+            names=names,
+            features=features,
+        )
+        return cls(space, root)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of what can be embedded, text first."""
+        return (TEXT, *self.space.encoders)
+
+    def embed(self, modality: str, items: Sequence[Any]) -> FloatArray:
+        """Return the embeddings of items, unit length, shape (N, D).
+
+        Args:
+            modality: One of `modalities`.
+            items: Paths, contents in bytes, or decoded values; str are texts for ``"text"``.
+
+        Raises:
+            InvalidInputError: The space has no such modality, or an item cannot be read; the
+                message lists the items. `embed_each` goes on without them.
+        """
+        embedded = self.embed_each(modality, items)
+        if embedded.failures:
+            raise InvalidInputError(_describe(embedded.failures, len(items)))
+        return embedded.embeddings
+
+    def embed_each(
+        self, modality: str, items: Sequence[Any], *, progress: ProgressCallback | None = None
+    ) -> Embedded:
+        """Return the embeddings of the items that work, and a list of those that do not.
+
+        Args:
+            modality: One of `modalities`.
+            items: As in `embed`.
+            progress: Called with the items done and their number.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+        """
+        if isinstance(items, str | bytes):
+            raise InvalidInputError("one item was given where a list was needed; write [item]")
+        encoded = encode_sources(
+            self.encoder(modality), items, cache=self._cache(modality), progress=progress
+        )
+        embeddings = self._into_space(modality, encoded.features)
+        return Embedded(embeddings, encoded.rows, encoded.failures)
+
+    def centers(
+        self,
+        *,
+        classes: Sequence[str] | None = None,
+        knowledge: str | Path | KnowledgeBase | None = None,
+    ) -> ClassCenters:
+        """Return class centers, of names or of a knowledge base, of all or some of its classes.
+
+        Args:
+            classes: Names of classes; with knowledge, those of its classes that count.
+            knowledge: A knowledge base, its name or its folder. A class's name stands beside its
+                sentences as one more.
+
+        Raises:
+            InvalidInputError: Neither was given, a name is empty or stands twice, or the base has
+                no such class.
+            ArtifactError: There is no such knowledge base.
+        """
+        if knowledge is None:
+            if classes is None:
+                raise InvalidInputError(
+                    "give classes=[...] or knowledge=NAME: nothing to choose from"
+                )
+            check_labels(classes)
+            texts = [[name] for name in classes]
+        else:
+            base = knowledge if isinstance(knowledge, KnowledgeBase) else open_base(knowledge)
+            classes = base.classes if classes is None else classes
+            check_labels(classes)
+            texts = [[name, *base.texts(name)] for name in classes]
+        vectors = self._embed_texts([text for lines in texts for text in lines])
+        ends = np.cumsum([len(lines) for lines in texts])[:-1]
+        return ClassCenters.from_lines(classes, np.split(vectors, ends), space=self.space.id)
+
+    def classify(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        classes: Sequence[str] | None = None,
+        knowledge: str | Path | KnowledgeBase | None = None,
+    ) -> list[list[Prediction]]:
+        """Return for each item all classes, the likeliest first.
+
+        Args:
+            modality: One of `modalities`.
+            items: As in `embed`.
+            classes: Names of classes, any that have a name.
+            knowledge: A knowledge base whose sentences stand for the classes.
+
+        Raises:
+            InvalidInputError: As in `embed` and `centers`.
+        """
+        centers = self.centers(classes=classes, knowledge=knowledge)
+        return self.decide(modality, self.embed(modality, items), centers)
+
+    def decide(
+        self, modality: str, embeddings: FloatArray, centers: ClassCenters
+    ) -> list[list[Prediction]]:
+        """Return for each embedding, shape (N, D), all classes, the likeliest first.
+
+        Raises:
+            SpaceMismatchError: The centers are of another space.
+        """
+        scores = centers.scores(embeddings, space=self.space.id)
+        head = self.head(modality)
+        if head is None:
+            return decide(scores, centers.labels, temperature=_DEFAULT_TEMPERATURE)
+        return decide(
+            scores,
+            centers.labels,
+            temperature=head.temperature,
+            seen=head.seen,
+            seen_penalty=head.seen_penalty,
+        )
+
+    def add(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        keys: Sequence[str],
+        metadata: Sequence[Mapping[str, Json]] | None = None,
+    ) -> None:
+        """Store items under keys; a key that is there is replaced. Durable once it returns.
+
+        All items are stored, or, if one cannot be read, none.
+
+        Args:
+            modality: One of `modalities`.
+            items: As in `embed`.
+            keys: Your ids of the items, no two alike.
+            metadata: JSON objects kept beside the items, which `search` can filter by.
+
+        Raises:
+            InvalidInputError: As in `embed`, or keys and items are not equally many.
+            StoreError: The store cannot be written.
+        """
+        if len(keys) != len(items):
+            raise InvalidInputError(f"{len(items)} items with {len(keys)} keys; one each is needed")
+        embeddings = self.embed(modality, items)
+        self.store.upsert(keys, embeddings, modality=modality, metadata=metadata)
+
+    def search(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        into: Sequence[str] | None = None,
+        k: int = 10,
+        where: Mapping[str, Json] | None = None,
+    ) -> list[list[Hit]]:
+        """Return for each item its k nearest stored ones, best first.
+
+        Args:
+            modality: What the items are, one of `modalities`.
+            items: As in `embed`.
+            into: Modalities to search in; all by default.
+            k: How many hits at most.
+            where: Only hits whose metadata fulfils this.
+
+        Raises:
+            InvalidInputError: As in `embed`, or k or a condition is not as needed.
+            StoreError: The store cannot be read.
+        """
+        queries = self.embed(modality, items)
+        return self.store.search(
+            queries, k=k, modalities=into, where=where, query_modality=modality
+        )
+
+    def align(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        targets: Targets,
+        *,
+        aligner: Aligner | None = None,
+        judged: Sequence[bool] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Head:
+        """Train the modality's head on items, keep it in the space's folder, and use it.
+
+        Args:
+            modality: One of `modalities` but text, which no head projects.
+            items: Training items, as in `embed`.
+            targets: What each item is pulled towards.
+            aligner: How; by default a ridge whose choices are made on held-out classes.
+            judged: Which items the choices are judged on; all by default.
+            progress: Called while items are encoded.
+
+        Raises:
+            InvalidInputError: An item cannot be read, or there are too few.
+            ArtifactError: The folder cannot be written.
+        """
+        if modality == TEXT:
+            raise InvalidInputError("text is the space itself and has no head; align another")
+        encoder = self.encoder(modality)
+        encoded = encode_sources(encoder, items, cache=self._cache(modality), progress=progress)
+        if encoded.failures:
+            raise InvalidInputError(_describe(encoded.failures, len(items)))
+        prior = self.prior(modality)
+        head = (aligner or Aligner()).fit(
+            head_inputs(encoder, encoded.features),
+            targets,
+            space=self.space.id,
+            encoder=encoder.fingerprint,
+            prior=None if prior is None else prior.embed(encoded.features),
+            judged=judged,
+        )
+        self.save()
+        head.save(self.root / "heads" / modality)
+        self._heads[modality] = head
+        return head
+
+    def save(self) -> None:
+        """Write the space's own folder, so that it is found by `open` from now on.
+
+        Raises:
+            ArtifactError: The folder cannot be written.
+        """
+        self.space.save(self.root / "space")
+
+    def encoder(self, modality: str) -> Encoder:
+        """Return the tower of a modality.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+            PluginError: Its encoder is not installed.
+            FetchError: Its weights are not here yet.
+            SpaceMismatchError: The text tower is not the one that the space was made with.
+        """
+        if modality not in self._encoders:
+            names = {TEXT: self.space.text_encoder, **self.space.encoders}
+            if modality not in names:
+                raise InvalidInputError(
+                    f"the space has no modality {modality!r}; it has {', '.join(names)}. "
+                    f"Add one with `unibind align --modality {modality} --encoder NAME`"
+                )
+            self._encoders[modality] = plugins.load("unibind.encoders", names[modality])()
+        return self._encoders[modality]
+
+    def head(self, modality: str) -> Head | None:
+        """Return the head of a modality, None if none was trained.
+
+        Raises:
+            ArtifactError: It is damaged.
+            SpaceMismatchError: It is of another space, or takes another encoder's features.
+        """
+        if modality not in self._heads:
+            path = self.root / "heads" / modality
+            head = Head.open(path) if artifact.exists(path) else None
+            if head is not None:
+                self._check(head, modality)
+            self._heads[modality] = head
+        return self._heads[modality]
+
+    def prior(self, modality: str) -> SemanticPrior | None:
+        """Return the semantic prior of a modality, None if its encoder never learned names."""
+        if modality not in self._priors:
+            encoder = None if modality == TEXT else self.encoder(modality)
+            self._priors[modality] = (
+                self._prior_of(encoder) if isinstance(encoder, LabelledEncoder) else None
+            )
+        return self._priors[modality]
+
+    @cached_property
+    def store(self) -> VectorStore:
+        """The store in the space's folder; made when it is first used."""
+        store: VectorStore = plugins.load("unibind.stores", "local").open(
+            self.root / "store", space=self.space.id, dim=self.space.dim
+        )
+        return store
+
+    def close(self) -> None:
+        """Release the files of caches and store."""
+        for cache in self._caches.values():
+            cache.close()
+        self._caches.clear()
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.__dict__["store"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _into_space(self, modality: str, features: FloatArray) -> FloatArray:
+        if modality == TEXT:
+            return self.space.place(features)
+        head, prior = self.head(modality), self.prior(modality)
+        if head is not None:
+            named = None if prior is None else prior.embed(features)
+            return head.embed(head_inputs(self.encoder(modality), features), named)
+        if prior is not None:
+            return prior.embed(features)
+        raise InvalidInputError(
+            f"{modality!r} has no head yet, and its encoder never learned names; train one with "
+            f"`unibind align --modality {modality} --data FOLDER`"
+        )
+
+    def _prior_of(self, encoder: LabelledEncoder) -> SemanticPrior:
+        texts = [text for label in encoder.label_texts for text in label]
+        vectors = self._embed_texts(texts)
+        ends = np.cumsum([len(label) for label in encoder.label_texts])[:-1]
+        means = np.stack([rows.mean(axis=0) for rows in np.split(vectors, ends)])
+        return SemanticPrior(encoder, unit(means))
+
+    def _embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        return self.embed(TEXT, texts)
+
+    def _cache(self, modality: str) -> FeatureCache:
+        if modality not in self._caches:
+            self._caches[modality] = FeatureCache.of(self.encoder(modality))
+        return self._caches[modality]
+
+    def _check(self, head: Head, modality: str) -> None:
+        if head.space != self.space.id:
+            raise SpaceMismatchError(
+                f"the head of {modality!r} is of space {head.space}, this is {self.space.id}; "
+                "train it again with `unibind align`"
+            )
+        if head.encoder != self.encoder(modality).fingerprint:
+            raise SpaceMismatchError(
+                f"the head of {modality!r} takes features of encoder {head.encoder[:12]}, "
+                f"installed is {self.encoder(modality).fingerprint[:12]}; train it again with "
+                "`unibind align`, or install the encoder's earlier version"
+            )
+
+
+def _describe(failures: Sequence[Failure], n_items: int) -> str:
+    shown = "; ".join(f"{failure.source}: {failure.error}" for failure in failures[:3])
+    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f"{len(failures)} of {n_items} items cannot be used: {shown}{more}"
