@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from unibind.errors import InvalidInputError
-from unibind.retrieval import exchange, identity, indexing, maintenance, verification, writing
+from unibind.retrieval import identity, indexing, maintenance, verification, writing
 from unibind.retrieval.answer import Cut, Resolver, answered
 from unibind.retrieval.calibration import check_calibration
 from unibind.retrieval.database import Database
@@ -463,6 +463,8 @@ class LocalStore:
         Raises:
             StoreError: The file cannot be written.
         """
+        from unibind.retrieval import exchange
+
         return exchange.export(
             self.scan(),
             Path(path),
@@ -480,6 +482,8 @@ class LocalStore:
             SpaceMismatchError: Its vectors are of another space.
             StoreError: The store cannot be written; the batches before are stored.
         """
+        from unibind.retrieval import exchange
+
         return exchange.import_(
             self._insert, Path(path), space=self.space, dim=self.dim, progress=progress
         )
