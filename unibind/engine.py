@@ -25,6 +25,7 @@ from unibind.alignment.centers import ClassCenters, check_labels
 from unibind.alignment.decision import decide
 from unibind.alignment.geometry import unit
 from unibind.alignment.heads import Head, head_inputs
+from unibind.alignment.hubs import without_hubs
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.space import Space
 from unibind.alignment.targets import Targets
@@ -254,6 +255,8 @@ class Engine:
         head = self.head(modality)
         if head is None:
             return decide(scores, centers.labels, temperature=_DEFAULT_TEMPERATURE)
+        if len(head.references):
+            scores = without_hubs(scores, centers.scores(head.references))
         return decide(
             scores,
             centers.labels,

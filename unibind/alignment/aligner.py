@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.heads import Head, fuse
+from unibind.alignment.hubs import without_hubs
 from unibind.alignment.ridge import RidgePath
 from unibind.alignment.stacking import choose_penalty
 from unibind.alignment.targets import Targets
@@ -25,10 +26,11 @@ __all__ = ["Aligner", "Choice"]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+MAX_REFERENCES = 1000
 TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """What held-out classes chose.
 
@@ -38,6 +40,7 @@ class Choice:
         reciprocal_rank: Mean reciprocal rank of the right class among the held-out ones.
         temperature: With the highest likelihood of the held-out items' classes.
         seen_penalty: With the highest harmonic mean of seen and unseen accuracy.
+        references: Embeddings of items by fits that had not seen their class, shape (M, D).
     """
 
     strength: float
@@ -45,6 +48,7 @@ class Choice:
     reciprocal_rank: float
     temperature: float
     seen_penalty: float
+    references: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class Aligner:
             prior_weight=choice.prior_weight,
             seen=targets.names,
             seen_penalty=choice.seen_penalty,
+            references=choice.references,
             params={
                 "method": self.method,
                 "strength": choice.strength,
@@ -152,87 +157,108 @@ class Aligner:
         judged: npt.NDArray[np.bool_] | None,
     ) -> Choice:
         folds = targets.folds(self.n_folds, seed=self.seed)
-        said = folds if judged is None else [rows[judged[rows]] for rows in folds]
+        votes = np.ones(len(targets.rows), dtype=bool) if judged is None else judged
+        said = [rows[votes[rows]] for rows in folds]
         strengths = STRENGTHS if self.strength is None else (self.strength,)
         weights = PRIOR_WEIGHTS if self.prior_weight is None else (self.prior_weight,)
         best = (-1.0, strengths[0], 0.0)
         for strength in strengths:
             projected = unit(path.left_out(targets.of_items(), strength, folds))
             for weight in weights if prior is not None else (0.0,):
-                rank = _reciprocal_rank(fuse(projected, prior, weight), targets, said)
-                best = max(best, (rank, strength, weight))
+                held_out = _HeldOut(fuse(projected, prior, weight), targets, said, self.seed)
+                best = max(best, (held_out.reciprocal_rank(), strength, weight))
         rank, strength, weight = best
         unseen = path.left_out(targets.of_items(), strength, folds)
         one_by_one = [np.array([row]) for row in range(len(targets.rows))]
         seen = path.left_out(targets.of_items(), strength, one_by_one)
-        unseen, seen = (fuse(unit(rows), prior, weight) for rows in (unseen, seen))
+        held_out = _HeldOut(fuse(unit(unseen), prior, weight), targets, said, self.seed)
         return Choice(
             strength=strength,
             prior_weight=weight,
             reciprocal_rank=rank,
-            temperature=_temperature(unseen, targets, said),
-            seen_penalty=_seen_penalty(unseen, seen, targets, said),
+            temperature=held_out.temperature(),
+            seen_penalty=held_out.seen_penalty(fuse(unit(seen), prior, weight)),
+            references=held_out.embeddings[held_out.references],
         )
 
 
-def _reciprocal_rank(embeddings: FloatArray, targets: Targets, folds: Sequence[IntArray]) -> float:
-    """Return the mean reciprocal rank of each item's point among the points of its fold."""
-    ranks = []
-    for scores, labels in _held_out_scores(embeddings, targets, folds):
-        right = np.take_along_axis(scores, labels[:, None], axis=1)
-        ranks.append(1 / (1 + (scores > right).sum(axis=1)))
-    return float(np.concatenate(ranks).mean()) if ranks else 0.0
-
-
-def _temperature(embeddings: FloatArray, targets: Targets, folds: Sequence[IntArray]) -> float:
-    """Return the temperature under which the held-out items' own points are likeliest."""
-
-    def loss(temperature: float) -> float:
-        losses = []
-        for scores, labels in _held_out_scores(embeddings, targets, folds):
-            logits = scores / temperature
-            right = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-            losses.append(np.logaddexp.reduce(logits, axis=1) - right)
-        return float(np.concatenate(losses).mean()) if losses else 0.0
-
-    return min(TEMPERATURES, key=loss)
-
-
-def _seen_penalty(
-    unseen: FloatArray, seen: FloatArray, targets: Targets, folds: Sequence[IntArray]
-) -> float:
-    """Return the mean over folds of the penalty that balances the fold's classes with the rest.
+class _HeldOut:
+    """What fits say of items whose classes they had not seen, fold by fold.
 
     Args:
-        unseen: Embeddings by fits that had not seen the item's class.
-        seen: Embeddings by fits that had seen the item's class, though not the item.
+        embeddings: Of the N items, each by a fit without its fold, shape (N, D).
         targets: What each item belongs to.
-        folds: Each in turn plays the unseen classes.
+        folds: Rows whose outcome counts, per fold.
+        seed: Of the choice of reference items.
     """
-    counts = np.bincount(targets.rows, minlength=len(targets.names))
-    repeated = counts[targets.rows] > 1  # only these were seen by a fit without the item
-    penalties = []
-    for rows in folds:
-        others = np.setdiff1d(np.flatnonzero(repeated), rows)
-        if not len(rows) or not len(others):
-            continue
-        is_seen = np.ones(len(targets.names), dtype=bool)
-        is_seen[targets.rows[rows]] = False
-        items = np.concatenate([rows, others])
-        scores = np.concatenate([unseen[rows], seen[others]]) @ targets.points.T
-        penalties.append(choose_penalty(scores, targets.rows[items], is_seen))
-    return float(np.mean(penalties)) if penalties else 0.0
 
+    def __init__(
+        self, embeddings: FloatArray, targets: Targets, folds: Sequence[IntArray], seed: int
+    ) -> None:
+        self.embeddings = embeddings
+        self._targets = targets
+        self._folds = [rows for rows in folds if len(rows)]
+        everyone = np.sort(np.concatenate(self._folds))
+        n_kept = min(MAX_REFERENCES, len(everyone))
+        self.references = np.sort(
+            np.random.default_rng(seed).choice(everyone, size=n_kept, replace=False)
+        )
 
-def _held_out_scores(
-    embeddings: FloatArray, targets: Targets, folds: Sequence[IntArray]
-) -> list[tuple[FloatArray, IntArray]]:
-    """Return per fold the scores against the fold's own points, and which point is right."""
-    held_out = []
-    for rows in folds:
-        if not len(rows):
-            continue
-        points, labels = np.unique(targets.rows[rows], return_inverse=True)
-        centred = unit(targets.points[points] - targets.points[points].mean(axis=0))
-        held_out.append((embeddings[rows] @ centred.T, labels))
-    return held_out
+    def reciprocal_rank(self) -> float:
+        """Return the mean reciprocal rank of each item's point among the points of its fold."""
+        ranks = []
+        for scores, labels in self._within_folds():
+            right = np.take_along_axis(scores, labels[:, None], axis=1)
+            ranks.append(1 / (1 + (scores > right).sum(axis=1)))
+        return float(np.concatenate(ranks).mean())
+
+    def temperature(self) -> float:
+        """Return the temperature under which the items' own points are likeliest."""
+        folds = self._within_folds()
+
+        def loss(temperature: float) -> float:
+            losses = []
+            for scores, labels in folds:
+                logits = scores / temperature
+                right = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+                losses.append(np.logaddexp.reduce(logits, axis=1) - right)
+            return float(np.concatenate(losses).mean())
+
+        return min(TEMPERATURES, key=loss)
+
+    def seen_penalty(self, seen: FloatArray) -> float:
+        """Return the mean over folds of the penalty that balances its classes with the rest.
+
+        Args:
+            seen: Embeddings by fits that had seen the item's class, though not the item.
+        """
+        rows_of_all = self._targets.rows
+        counts = np.bincount(rows_of_all, minlength=len(self._targets.names))
+        repeated = counts[rows_of_all] > 1  # only these were seen by a fit without the item
+        candidates = np.concatenate(self._folds)
+        penalties = []
+        for rows in self._folds:
+            others = np.setdiff1d(candidates[repeated[candidates]], rows)
+            if not len(others):
+                continue
+            is_seen = np.ones(len(self._targets.names), dtype=bool)
+            is_seen[rows_of_all[rows]] = False
+            embeddings = np.concatenate([self.embeddings[rows], seen[others]])
+            scores = self._scores(embeddings, self._targets.points, rows)
+            labels = rows_of_all[np.concatenate([rows, others])]
+            penalties.append(choose_penalty(scores, labels, is_seen))
+        return float(np.mean(penalties)) if penalties else 0.0
+
+    def _within_folds(self) -> list[tuple[FloatArray, IntArray]]:
+        """Return per fold the scores against the fold's own points, and which point is right."""
+        outcome = []
+        for rows in self._folds:
+            points, labels = np.unique(self._targets.rows[rows], return_inverse=True)
+            centred = unit(self._targets.points[points] - self._targets.points[points].mean(axis=0))
+            outcome.append((self._scores(self.embeddings[rows], centred, rows), labels))
+        return outcome
+
+    def _scores(self, embeddings: FloatArray, points: FloatArray, fold: IntArray) -> FloatArray:
+        # In use, no reference item is of an unseen class; so none of the fold may be one here.
+        references = self.embeddings[np.setdiff1d(self.references, fold)]
+        return without_hubs(embeddings @ points.T, references @ points.T)

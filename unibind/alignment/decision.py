@@ -37,7 +37,7 @@ def decide(
     known = {_plain(name) for name in seen}
     is_seen = np.array([_plain(label) in known for label in labels], dtype=bool)
     if is_seen.any() and not is_seen.all():
-        scores = scores - np.float32(seen_penalty) * is_seen
+        scores = scores - seen_penalty * is_seen.astype(np.float32)
     probabilities = softmax(scores / temperature)
     order = np.argsort(-scores, axis=1, kind="stable")
     return [

@@ -36,6 +36,8 @@ class Head:
         prior_weight: Length at which the semantic prior is added to the head's unit vector.
         seen: Names of what it was trained on.
         seen_penalty: Taken from the scores of seen classes where unseen ones compete with them.
+        references: Embeddings of training items by fits that had not seen their class, shape
+            (M, D): what the head makes of items in general, by which hubs are known. May be empty.
         params: How it was made.
         metrics: What was measured on the way, on held-out classes of the training data.
     """
@@ -50,6 +52,7 @@ class Head:
     prior_weight: float = 0.0
     seen: tuple[str, ...] = ()
     seen_penalty: float = 0.0
+    references: FloatArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     params: Mapping[str, Json] = field(default_factory=dict)
     metrics: Mapping[str, Json] = field(default_factory=dict)
 
@@ -75,8 +78,9 @@ class Head:
         return fuse(self.project(inputs), prior, self.prior_weight)
 
     def without_prior(self) -> "Head":
-        """Return the same head, the semantic prior left out."""
-        return replace(self, prior_weight=0.0)
+        """Return the same head, the semantic prior left out; hubs are not known then."""
+        none = np.zeros((0, self.weight.shape[1]), dtype=np.float32)
+        return replace(self, prior_weight=0.0, references=none)
 
     def save(self, path: Path, *, parents: Mapping[str, str] | None = None) -> None:
         """Write the head as a folder; what was there is replaced.
@@ -101,7 +105,7 @@ class Head:
             params=params,
             metrics=self.metrics,
         ) as folder:
-            names = ("weight", "bias", "mean", "scale")
+            names = ("weight", "bias", "mean", "scale", "references")
             arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
             save_file(arrays, folder / _FILE)
 
