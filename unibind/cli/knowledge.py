@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
-from unibind.cli import knowledge_build
+from unibind.cli import knowledge_build, knowledge_lint, knowledge_review
 from unibind.cli.output import AsJson, emit
+from unibind.errors import InvalidInputError
 
 app = typer.Typer(
     help="Knowledge bases: sentences and measurable attributes per class.", no_args_is_help=True
 )
 app.command()(knowledge_build.build)
+app.command()(knowledge_lint.lint)
+app.command()(knowledge_review.diff)
+app.command()(knowledge_review.accept)
+app.command()(knowledge_review.reject)
+app.command()(knowledge_review.edit)
+app.command("sign-off")(knowledge_review.sign_off)
 
 Name = Annotated[str, typer.Argument(help="A knowledge base: its name or its folder.")]
 
@@ -28,13 +35,20 @@ def import_(
     source: Annotated[str, typer.Option(help="Short id of this provenance.")] = "import",
     note: Annotated[str, typer.Option(help="What else a reader should know.")] = "",
     view: Annotated[str, typer.Option(help="View of lines that name none.")] = "general",
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a base.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a base of lines that were written elsewhere; every line comes in as it is."""
+    from unibind import artifact
     from unibind.knowledge.base import Source, save_base, target_folder
     from unibind.knowledge.importing import import_base
 
     folder = target_folder(name)
+    if artifact.exists(folder) and not replace:
+        raise InvalidInputError(
+            f"{folder} holds a knowledge base already; choose another name, or write over it "
+            "with --replace"
+        )
     base = import_base(
         folder.name,
         file,

@@ -224,7 +224,8 @@ def _pairs(folder: Path, pairs: str | None) -> tuple[tuple[str, str], ...]:
     if pairs is not None:
         return pairs_from(pairs, base.classes)
     warn("reading the base with the text tower, to find classes that are too close")
-    twins = Geometry.of(base, load_tower().encoder).twins()
+    encoder = load_tower().encoder
+    twins = Geometry.of(base, encoder).twins() if encoder is not None else []
     return tuple(pair for a, b, _ in twins for pair in ((a, b), (b, a)))
 
 

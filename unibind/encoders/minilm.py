@@ -42,6 +42,7 @@ class MiniLM:
     """
 
     modality = TEXT
+    max_tokens = MAX_TOKENS
 
     def __init__(
         self, tokenizer: Tokenizer, network: Forward, *, dim: int, fingerprint: str

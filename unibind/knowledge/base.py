@@ -42,6 +42,7 @@ __all__ = [
     "Source",
     "attributes_from_json",
     "find_base",
+    "is_signed_off",
     "json_line",
     "line_from_json",
     "line_to_json",
@@ -141,6 +142,7 @@ class AttributeRanges:
         ranges: Attribute name, with its unit in the name, to (low, high).
         source: Key of the base's `KnowledgeBase.sources`.
         n_samples: How many answers were aggregated; 0 if unknown.
+        samples: Attribute name to the ranges that were aggregated, if they are known.
     """
 
     class_name: str
@@ -148,6 +150,7 @@ class AttributeRanges:
     ranges: Mapping[str, tuple[float, float]]
     source: str = _HAND
     n_samples: int = 0
+    samples: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class KnowledgeBase:
         attributes: Ranges per class and sensor.
         quarantine: Lines that were taken out.
         plan: What the last build was asked for; empty if nothing was built.
+        signed_off_by: Who vouches for all of it; such a base takes no unreviewed line. "" if nobody.
         content_id: Hash of the stored content; "" if it was never stored.
     """
 
@@ -174,6 +178,7 @@ class KnowledgeBase:
     attributes: tuple[AttributeRanges, ...] = ()
     quarantine: tuple[Line, ...] = ()
     plan: Mapping[str, Json] = field(default_factory=dict)
+    signed_off_by: str = ""
     content_id: str = ""
 
     @property
@@ -289,7 +294,9 @@ def save_base(base: KnowledgeBase, folder: Path) -> KnowledgeBase:
         ArtifactError: The place cannot be written.
     """
     _check(base)
-    params = {"plan": base.plan} if base.plan else {}
+    params: dict[str, Json] = {"plan": base.plan} if base.plan else {}
+    if base.signed_off_by:
+        params["signed_off_by"] = base.signed_off_by
     with artifact.writing(
         folder, kind=KIND, format_version=FORMAT_VERSION, params=params
     ) as staging:
@@ -469,10 +476,19 @@ def write_sources(path: Path, sources: Mapping[str, Source]) -> None:
 
 def read_plan(folder: Path) -> Mapping[str, Json]:
     """Return what the last build of the base in a folder was asked for; empty if unknown."""
+    return dict(_read_params(folder).get("plan", {}))
+
+
+def is_signed_off(folder: Path) -> bool:
+    """Return whether a person vouches for all lines of the base in a folder."""
+    return bool(_read_params(folder).get("signed_off_by"))
+
+
+def _read_params(folder: Path) -> dict[str, Json]:
     try:
         manifest = json.loads((folder / artifact.MANIFEST).read_text(encoding="utf-8"))
-        return dict(manifest["params"].get("plan", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return dict(manifest["params"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {}  # a manifest that cannot be read is for `verify_base` to report
 
 
@@ -538,6 +554,10 @@ def attributes_from_json(
             ranges=ranges,
             source=row.get("source", source),
             n_samples=int(row.get("n_samples", 0)),
+            samples={
+                str(name): tuple((float(low), float(high)) for low, high in bounds)
+                for name, bounds in row.get("samples", {}).items()
+            },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInputError(
@@ -553,7 +573,11 @@ def _attributes_to_json(entry: AttributeRanges) -> dict[str, Json]:
         "attributes": {name: list(bounds) for name, bounds in entry.ranges.items()},
         "source": entry.source,
     }
-    return row | ({"n_samples": entry.n_samples} if entry.n_samples else {})
+    if entry.n_samples:
+        row["n_samples"] = entry.n_samples
+    if entry.samples:
+        row["samples"] = {name: [list(b) for b in rows] for name, rows in entry.samples.items()}
+    return row
 
 
 def _check(base: KnowledgeBase) -> None:
@@ -569,6 +593,13 @@ def _check(base: KnowledgeBase) -> None:
                 f"a line of {line.class_name!r} names the source {line.source!r}, which "
                 f"{base.name!r} does not know; add it to {SOURCES}"
             )
+    unreviewed = [row for row, line in enumerate(base.lines, start=1) if not line.is_reviewed]
+    if base.signed_off_by and unreviewed:
+        raise InvalidInputError(
+            f"{base.name!r} was signed off by {base.signed_off_by!r} and takes no unreviewed line, "
+            f"but line {unreviewed[0]} is one (of {len(unreviewed)}); accept or reject them, or "
+            f"withdraw the signature: `unibind knowledge sign-off {base.name} --withdraw`"
+        )
 
 
 def _is_visible(character: str) -> bool:

@@ -6,26 +6,22 @@ is run once more, from the journal, when the table is written; a build that was 
 runs it from the start, and answers that are stored are not asked for again.
 """
 
-import re
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from unibind.knowledge.answers import texts_of
 from unibind.knowledge.base import Line, Source
-from unibind.knowledge.faults import normalised, text_faults
+from unibind.knowledge.calls import Program
+from unibind.knowledge.faults import masked, normalised, text_faults
 from unibind.knowledge.plan import Wish
 from unibind.knowledge.prompts import Ask, request_of
-from unibind.types import WritingRequest, WrittenAnswer
 
-__all__ = ["SUPERSEDED", "Answers", "ClassProgram", "ClassResult", "Missing", "class_program"]
+__all__ = ["SUPERSEDED", "ClassProgram", "ClassResult", "Missing", "class_program"]
 
 SUPERSEDED: Final = "superseded"
 """How the reason of a line begins that a newer prompt or model replaced."""
-
-Answers = Mapping[str, WrittenAnswer | None]
-"""Key of a request to its answer; None or absent if there was none."""
 
 _REFUSED_KINDS = frozenset({"too-short", "repetition", "truncated"})
 _N_REMINDED = 12  # lines that the model is shown so that it does not repeat them
@@ -69,7 +65,7 @@ class ClassResult:
     n_new: int
 
 
-ClassProgram = Generator[list[WritingRequest], Answers, ClassResult]
+ClassProgram = Program[ClassResult]
 
 
 @dataclass
@@ -242,8 +238,7 @@ def _asks(place: _Place, class_name: str, group: str, lines_per_call: int) -> li
 
 
 def _reason_against(line: Line, seen: set[str], min_words: int, language: str) -> str:
-    # A class may be called "ignore all instructions" or "www.": its name is no fault.
-    text = re.sub(re.escape(line.class_name), "thing", line.text, flags=re.IGNORECASE)
+    text = masked(line.text, line.class_name)
     for fault in text_faults(text, language=language, min_words=min_words):
         if fault.severity == "error" or fault.kind in _REFUSED_KINDS:
             if fault.kind == "truncated" and min_words < 4:

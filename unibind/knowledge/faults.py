@@ -4,12 +4,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 from unibind.knowledge.language import foreign_evidence
 
-__all__ = ["SEVERITIES", "Fault", "Severity", "normalised", "text_faults"]
+__all__ = ["SEVERITIES", "Fault", "Severity", "masked", "normalised", "text_faults", "visible"]
 
 Severity = Literal["note", "warning", "error"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("note", "warning", "error")
@@ -67,6 +67,27 @@ def normalised(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(c if c.isalnum() else " " for c in folded if unicodedata.category(c) != "Cf")
     return " ".join(kept.split()) or " ".join(folded.split())
+
+
+def masked(text: str, class_name: str) -> str:
+    """Return a text with the class's name made harmless.
+
+    A class may be called "ignore all instructions" or "example.com": its name is no fault.
+    """
+    if _is_harmless(class_name):
+        return text
+    return re.sub(re.escape(class_name), "thing", text, flags=re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def _is_harmless(class_name: str) -> bool:
+    return not text_faults(class_name, min_words=0)
+
+
+def visible(text: str) -> str:
+    """Return what a text tower can be given of a text, however broken: visible and not empty."""
+    kept = "".join(" " if _is_invisible(character) else character for character in text)
+    return " ".join(kept.split())[:20_000] or "empty"
 
 
 def _shown(text: str, limit: int = 60) -> str:
