@@ -31,7 +31,8 @@ from unibind.alignment.space import Space
 from unibind.alignment.targets import Targets
 from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
-from unibind.encoders.pipeline import Failure, encode_sources
+from unibind.encoders.pipeline import Encoded, Failure, encode_sources
+from unibind.encoders.registry import open_encoder
 from unibind.errors import ArtifactError, InvalidInputError, SpaceMismatchError
 from unibind.knowledge.base import KnowledgeBase, open_base
 from unibind.protocols import Encoder, LabelledEncoder, VectorStore
@@ -43,6 +44,7 @@ SPACES = Path("indexes")
 """Where spaces lie that are opened by name, seen from the working directory."""
 
 TEXT = "text"
+_STORE = "store"
 _DEFAULT_TEMPERATURE = 0.05
 
 
@@ -80,30 +82,31 @@ class Embedded:
     failures: tuple[Failure, ...]
 
 
-def open(space: str | os.PathLike[str]) -> "Engine":  # noqa: A001
+def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine":  # noqa: A001
     """Return the engine of a space.
 
     Args:
         space: The folder of a built space, or a name: of a folder in ``indexes/``, or of one of
             `RECIPES`, which works at once with what needs no training.
+        recipe: Which of `RECIPES` to begin a space with where there is none.
 
     Raises:
-        ArtifactError: There is no such space, or it is damaged.
+        ArtifactError: There is no such space or recipe, or it is damaged.
         FetchError: The weights of its towers are not here yet.
     """
     given = Path(space)
     for root in (given, SPACES / given):
         if artifact.exists(root / "space"):
             return Engine(Space.open(root / "space"), root)
-    recipe = RECIPES.get(given.name)
-    if recipe is None:
+    begun = RECIPES.get(given.name if recipe is None else recipe)
+    if begun is None:
         raise ArtifactError(
             f"no space at {given} nor at {SPACES / given}; build one with `unibind quickstart` or "
             f"`unibind align --space {given}`, or open one that needs no building: "
             f"{', '.join(RECIPES)}"
         )
     root = given if len(given.parts) > 1 else SPACES / given
-    return Engine.from_recipe(recipe, root)
+    return Engine.from_recipe(begun, root)
 
 
 class Engine:
@@ -132,7 +135,7 @@ class Engine:
         Raises:
             FetchError: The weights of the text tower are not here yet.
         """
-        tower = plugins.load("unibind.encoders", recipe.text_encoder)()
+        tower = open_encoder(recipe.text_encoder)
         names = [label.name for label in read_labels()]
         with FeatureCache.of(tower) as cache:
             features = encode_sources(tower, names, cache=cache).features
@@ -144,6 +147,33 @@ class Engine:
             features=features,
         )
         return cls(space, root)
+
+    def with_encoder(self, modality: str, encoder: str) -> "Engine":
+        """Return an engine of the same space with one more modality, or another encoder for it.
+
+        Nothing is written before `align` or `save`.
+
+        Args:
+            modality: Any but text.
+            encoder: Name of an installed encoder that reads it.
+
+        Raises:
+            InvalidInputError: The encoder reads something else.
+            PluginError: No encoder is called so, or it does not load.
+            FetchError: Its weights are not here yet.
+        """
+        if modality == TEXT:
+            raise InvalidInputError(
+                "another text tower is another space; make one with another recipe"
+            )
+        tower = open_encoder(encoder)
+        if tower.modality.name != modality:
+            raise InvalidInputError(
+                f"the encoder {encoder!r} reads {tower.modality.name}, not {modality}"
+            )
+        engine = Engine(self.space.with_encoder(modality, encoder), self.root)
+        engine._encoders[modality] = tower
+        return engine
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -179,13 +209,30 @@ class Engine:
         Raises:
             InvalidInputError: The space has no such modality.
         """
-        if isinstance(items, str | bytes):
-            raise InvalidInputError("one item was given where a list was needed; write [item]")
-        encoded = encode_sources(
-            self.encoder(modality), items, cache=self._cache(modality), progress=progress
-        )
+        encoded = self.encode(modality, items, progress=progress)
         embeddings = self._into_space(modality, encoded.features)
         return Embedded(embeddings, encoded.rows, encoded.failures)
+
+    def encode(
+        self, modality: str, items: Sequence[Any], *, progress: ProgressCallback | None = None
+    ) -> Encoded:
+        """Return the features of the items that work, and a list of those that do not.
+
+        What was encoded once is not encoded again, so an interrupted run goes on where it was.
+
+        Args:
+            modality: One of `modalities`.
+            items: As in `embed`.
+            progress: Called with the items done and their number.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+        """
+        if isinstance(items, str | bytes):
+            raise InvalidInputError("one item was given where a list was needed; write [item]")
+        return encode_sources(
+            self.encoder(modality), items, cache=self._cache(modality), progress=progress
+        )
 
     def centers(
         self,
@@ -319,6 +366,14 @@ class Engine:
             queries, k=k, modalities=into, where=where, query_modality=modality
         )
 
+    def count(self, modality: str | None = None) -> int:
+        """Return how many items are stored, in all or of one modality; this makes no store.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return self.store.count(modality) if (self.root / _STORE).exists() else 0
+
     def align(
         self,
         modality: str,
@@ -343,20 +398,46 @@ class Engine:
             InvalidInputError: An item cannot be read, or there are too few.
             ArtifactError: The folder cannot be written.
         """
-        if modality == TEXT:
-            raise InvalidInputError("text is the space itself and has no head; align another")
-        encoder = self.encoder(modality)
-        encoded = encode_sources(encoder, items, cache=self._cache(modality), progress=progress)
+        encoded = self.encode(modality, items, progress=progress)
         if encoded.failures:
             raise InvalidInputError(_describe(encoded.failures, len(items)))
-        prior = self.prior(modality)
+        return self.fit(modality, encoded.features, targets, aligner=aligner, judged=judged)
+
+    def fit(
+        self,
+        modality: str,
+        features: FloatArray,
+        targets: Targets,
+        *,
+        aligner: Aligner | None = None,
+        judged: Sequence[bool] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Head:
+        """Train the modality's head on features, keep it in the space's folder, and use it.
+
+        Args:
+            modality: One of `modalities` but text, which no head projects.
+            features: Of the training items, by `encode`, shape (N, F).
+            targets: As in `align`.
+            aligner: As in `align`.
+            judged: As in `align`.
+            progress: Called while a linear head trains.
+
+        Raises:
+            InvalidInputError: There are too few items, or all look alike to the encoder.
+            ArtifactError: The folder cannot be written.
+        """
+        if modality == TEXT:
+            raise InvalidInputError("text is the space itself and has no head; align another")
+        encoder, prior = self.encoder(modality), self.prior(modality)
         head = (aligner or Aligner()).fit(
-            head_inputs(encoder, encoded.features),
+            head_inputs(encoder, features),
             targets,
             space=self.space.id,
             encoder=encoder.fingerprint,
-            prior=None if prior is None else prior.embed(encoded.features),
+            prior=None if prior is None else prior.embed(features),
             judged=judged,
+            progress=progress,
         )
         self.save()
         head.save(self.root / "heads" / modality)
@@ -387,7 +468,7 @@ class Engine:
                     f"the space has no modality {modality!r}; it has {', '.join(names)}. "
                     f"Add one with `unibind align --modality {modality} --encoder NAME`"
                 )
-            self._encoders[modality] = plugins.load("unibind.encoders", names[modality])()
+            self._encoders[modality] = open_encoder(names[modality])
         return self._encoders[modality]
 
     def head(self, modality: str) -> Head | None:
@@ -418,7 +499,7 @@ class Engine:
     def store(self) -> VectorStore:
         """The store in the space's folder; made when it is first used."""
         store: VectorStore = plugins.load("unibind.stores", "local").open(
-            self.root / "store", space=self.space.id, dim=self.space.dim
+            self.root / _STORE, space=self.space.id, dim=self.space.dim
         )
         return store
 
