@@ -4,6 +4,10 @@ import pytest
 
 from unibind import weights
 from unibind.encoders import efficientnet_lite, minilm
+from unibind.encoders.torchvision_operators import make_torchvision_importable
+
+# Tests that compare with transformers import it themselves, also where the extra clip is installed.
+make_torchvision_importable()
 
 
 @pytest.fixture(scope="session")
