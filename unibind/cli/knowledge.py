@@ -13,6 +13,9 @@ app = typer.Typer(
     help="Knowledge bases: sentences and measurable attributes per class.", no_args_is_help=True
 )
 app.command()(knowledge_build.build)
+app.command()(knowledge_build.describe)
+app.command()(knowledge_build.measure)
+app.command()(knowledge_build.export)
 app.command()(knowledge_lint.lint)
 app.command()(knowledge_review.diff)
 app.command()(knowledge_review.accept)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,11 @@ from unibind.cli.output import AsJson, emit, warn
 from unibind.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from unibind.knowledge.build import BuildReport, Status
+    from unibind.knowledge.build import BuildReport
+    from unibind.knowledge.calls import Estimate, Status
     from unibind.knowledge.plan import Plan
     from unibind.knowledge.prompts import Prompt
+    from unibind.protocols import DescriptionWriter
 
 _FIRST_VIEWS = "looks,shape,sound,signal,context"
 _FIRST_PER_CLASS = 16
@@ -98,11 +100,7 @@ def build(
 
     The key of a server comes from the environment variable OPENAI_API_KEY.
     """
-    from unibind import plugins
     from unibind.knowledge.base import target_folder
-    from unibind.knowledge.build import Prices, estimate
-    from unibind.knowledge.build import build as build_base
-    from unibind.types import WriterSettings
 
     folder = target_folder(name)
     plan = _plan(
@@ -116,8 +114,8 @@ def build(
         language=language,
         prompts=prompts,
     )
-    files = {"from": from_file, "batch": batch}
-    settings = WriterSettings(
+    author = _open_writer(
+        writer,
         model=model,
         base_url=base_url,
         temperature=temperature,
@@ -128,26 +126,190 @@ def build(
         lines_per_call=lines_per_call,
         timeout_s=timeout,
         n_retries=retries,
-        files={role: file for role, file in files.items() if file is not None},
+        files={role: f for role, f in (("from", from_file), ("batch", batch)) if f is not None},
     )
-    author = plugins.load("unibind.writers", writer)(settings)
-    prices = Prices(price_in, price_out)
-    expected = estimate(folder, plan, author, prices=prices)
-    told = (
+    _run(name, plan, author, writer, price_in, price_out, dry_run=dry_run, as_json=as_json)
+
+
+def describe(
+    name: BaseName,
+    files: Annotated[list[Path], typer.Argument(help="Pictures, sounds, folders of these.")],
+    per_item: Annotated[int, typer.Option(min=1, help="Captions of each file.")] = 1,
+    writer: WriterName = "openai",
+    model: Model = None,
+    base_url: BaseUrl = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = 0,
+    in_flight: InFlight = None,
+    timeout: TimeOut = None,
+    retries: Retries = None,
+    attempts: Attempts = 4,
+    language: Language = "en",
+    batch: BatchFolder = None,
+    price_in: PriceIn = 0.0,
+    price_out: PriceOut = 0.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a multimodal model write captions of files, as training text for the aligner.
+
+    The result is a base whose classes are the files: lint, show, diff and review work on it, and
+    `knowledge export` turns it into a data manifest.
+    """
+    from unibind.knowledge.captions import caption_plan
+
+    plan = caption_plan(files, n_lines=per_item, n_attempts=attempts, language=language)
+    author = _open_writer(
+        writer,
+        model=model,
+        base_url=base_url,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        n_in_flight=in_flight,
+        lines_per_call=per_item,
+        timeout_s=timeout,
+        n_retries=retries,
+        files={"batch": batch} if batch is not None else {},
+    )
+    _run(name, plan, author, writer, price_in, price_out, dry_run=dry_run, as_json=as_json)
+
+
+def measure(
+    name: BaseName,
+    sensors: Annotated[str, typer.Option(help="scan, sound, wrist imu, power meter.")],
+    samples: Annotated[int, typer.Option(min=1, help="Answers of each class and sensor.")] = 3,
+    writer: WriterName = "openai",
+    model: Model = None,
+    base_url: BaseUrl = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    seed: Seed = 0,
+    in_flight: InFlight = None,
+    timeout: TimeOut = None,
+    retries: Retries = None,
+    attempts: Attempts = 4,
+    batch: BatchFolder = None,
+    price_in: PriceIn = 0.0,
+    price_out: PriceOut = 0.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a model write what each sensor would measure on each class, in physical units."""
+    from unibind.knowledge.attribute_build import build_attributes
+    from unibind.knowledge.base import find_base
+    from unibind.knowledge.calls import Prices
+    from unibind.knowledge.sensors import find_sensor
+
+    author = _open_writer(
+        writer,
+        model=model,
+        base_url=base_url,
+        temperature=temperature,
+        max_tokens=max_tokens or 600,
+        seed=seed,
+        n_in_flight=in_flight,
+        timeout_s=timeout,
+        n_retries=retries,
+        files={"batch": batch} if batch is not None else {},
+    )
+    with _bar(name) as on_status:
+        report = build_attributes(
+            find_base(name),
+            [find_sensor(sensor.strip()) for sensor in sensors.split(",")],
+            author,
+            writer_name=writer,
+            n_samples=samples,
+            n_attempts=attempts,
+            prices=Prices(price_in, price_out),
+            dry_run=dry_run,
+            on_status=on_status,
+        )
+
+    def people() -> None:
+        if dry_run:
+            print(_told(report.expected))
+            return
+        print(
+            f"{name}: ranges of {report.n_written} pairs of class and sensor written, "
+            f"{report.n_kept} kept; {report.n_calls} calls, cost {report.cost:.4f}"
+        )
+        for kind, count in sorted(report.refused.items()):
+            print(f"refused {count} x {kind}")
+        for class_name, sensor in report.missing:
+            print(f"missing {class_name!r} {sensor}")
+
+    emit(asdict(report), as_json=as_json, people=people)
+    if report.missing:
+        raise SystemExit(1)
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="A base of captions: its name or its folder.")],
+    file: Annotated[Path, typer.Argument(help="The manifest to write, .jsonl.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write captions as a data manifest: path, caption, label."""
+    from unibind.artifact import write_file
+    from unibind.knowledge.base import json_line, open_base
+    from unibind.knowledge.captions import caption_rows
+
+    rows = [json_line(row) for row in caption_rows(open_base(name))]
+    write_file(file, "".join(f"{row}\n" for row in rows).encode())
+    emit(
+        {"path": str(file), "rows": len(rows)},
+        as_json=as_json,
+        people=lambda: print(f"{file}: {len(rows)} rows"),
+    )
+
+
+def _open_writer(writer: str, **chosen: Any) -> "DescriptionWriter":
+    from unibind import plugins
+    from unibind.types import WriterSettings
+
+    author: DescriptionWriter = plugins.load("unibind.writers", writer)(WriterSettings(**chosen))
+    return author
+
+
+def _told(expected: "Estimate") -> str:
+    return (
         f"{expected.n_calls} calls for {expected.n_lines} lines, about {expected.n_prompt_tokens} "
         f"prompt and {expected.n_answer_tokens} answer tokens, cost {expected.cost:.4f}"
     )
+
+
+def _run(
+    name: str,
+    plan: "Plan",
+    author: "DescriptionWriter",
+    writer: str,
+    price_in: float,
+    price_out: float,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from unibind.knowledge.base import target_folder
+    from unibind.knowledge.build import build as build_base
+    from unibind.knowledge.build import estimate
+    from unibind.knowledge.calls import Prices
+
+    folder = target_folder(name)
+    prices = Prices(price_in, price_out)
+    expected = estimate(folder, plan, author, prices=prices)
     if dry_run:
+        told = _told(expected)
         emit({"dry_run": asdict(expected)}, as_json=as_json, people=lambda: print(told))
         return
-    warn(told)
+    warn(_told(expected))
     with _bar(name) as on_status:
         report = build_base(
             folder, plan, author, writer_name=writer, prices=prices, on_status=on_status
         )
     result = {"name": folder.name, "path": str(folder), **asdict(report)}
     emit(result, as_json=as_json, people=lambda: _print_report(folder, name, report))
-    if report.n_missing:
+    if report.n_missing and not report.n_waiting:
         raise SystemExit(1)
 
 

@@ -166,7 +166,7 @@ class KnowledgeBase:
         attributes: Ranges per class and sensor.
         quarantine: Lines that were taken out.
         plan: What the last build was asked for; empty if nothing was built.
-        signed_off_by: Who vouches for all of it; such a base takes no unreviewed line. "" if nobody.
+        signed_off_by: Who vouches for all of it, "" if nobody; it then takes no unreviewed line.
         content_id: Hash of the stored content; "" if it was never stored.
     """
 
@@ -512,8 +512,18 @@ def _read_folder(folder: Path) -> KnowledgeBase:
     except (InvalidInputError, OSError) as error:
         raise ArtifactError(f"the knowledge base {folder} is damaged: {error}") from error
     sources = read_sources(folder / SOURCES)
-    plan = read_plan(folder)
-    return KnowledgeBase(folder.name, classes, lines, groups, sources, attributes, quarantine, plan)
+    params = _read_params(folder)
+    return KnowledgeBase(
+        name=folder.name,
+        classes=classes,
+        lines=lines,
+        groups=groups,
+        sources=sources,
+        attributes=attributes,
+        quarantine=quarantine,
+        plan=params.get("plan", {}),
+        signed_off_by=params.get("signed_off_by", ""),
+    )
 
 
 def _read_lines(

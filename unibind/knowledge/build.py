@@ -20,7 +20,7 @@ from unibind.knowledge.table import StoredTable, write_table
 from unibind.protocols import DescriptionWriter
 from unibind.types import Json, WrittenAnswer
 
-__all__ = ["BuildReport", "Estimate", "Prices", "Status", "build", "estimate"]
+__all__ = ["BuildReport", "build", "estimate"]
 
 _N_LISTED: Final = 1000  # missing places that a report names one by one
 
@@ -154,6 +154,7 @@ def _program(
         n_attempts=plan.n_attempts,
         base_seed=int(writer.sampling.get("seed", 0)),
         language=plan.language,
+        media=plan.media_of(class_name),
     )
 
 

@@ -95,6 +95,7 @@ def class_program(
     n_attempts: int,
     base_seed: int,
     language: str = "en",
+    media: tuple[tuple[str, bytes], ...] = (),
 ) -> ClassProgram:
     """Yield the requests of each round, be sent their answers, return the class's lines.
 
@@ -109,6 +110,7 @@ def class_program(
         n_attempts: Rounds before a place is given up.
         base_seed: Seed that the calls' own seeds come from.
         language: The language of the lines.
+        media: What shall be described, if the class stands for a file.
     """
     aside = list(aside)
     places = [_open_places(wish, stored, aside, sources, lines_per_call) for wish in wishes]
@@ -122,7 +124,7 @@ def class_program(
         asks = [
             (place, ask)
             for place in places
-            for ask in _asks(place, class_name, group, lines_per_call)
+            for ask in _asks(place, class_name, group, lines_per_call, media)
         ]
         if not asks:
             break
@@ -214,7 +216,13 @@ def _open_places(
     return _Place(wish, filled, tried)
 
 
-def _asks(place: _Place, class_name: str, group: str, lines_per_call: int) -> list[Ask]:
+def _asks(
+    place: _Place,
+    class_name: str,
+    group: str,
+    lines_per_call: int,
+    media: tuple[tuple[str, bytes], ...],
+) -> list[Ask]:
     """Return the calls for what is missing.
 
     The places are parted by a fixed grid, so that a call keeps its key whatever came before it.
@@ -232,6 +240,7 @@ def _asks(place: _Place, class_name: str, group: str, lines_per_call: int) -> li
             indices=tuple(indices),
             attempt=place.tried.get(part, 0),
             already_written=tuple(written) if part in place.tried else (),
+            media=media,
         )
         for part, indices in parts.items()
     ]

@@ -16,9 +16,14 @@ from unibind.types import WrittenAnswer
 __all__ = ["Journal", "journal_path"]
 
 
-def journal_path(folder: Path) -> Path:
-    """Return where the journal of the base in a folder lies."""
-    return folder.with_name(f".{folder.name}.journal.sqlite")
+def journal_path(folder: Path, *, of: str = "lines") -> Path:
+    """Return where the journal of the base in a folder lies.
+
+    Args:
+        folder: The base.
+        of: What is written: ``"lines"`` or ``"attributes"``.
+    """
+    return folder.with_name(f".{folder.name}.{of}.sqlite")
 
 
 class Journal:

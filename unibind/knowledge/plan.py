@@ -3,7 +3,7 @@
 import csv
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,7 @@ class Plan:
         contrast: The contrastive prompt; needed if there are pairs.
         n_attempts: How often a place is asked for before it is reported as missing.
         language: The language of the lines.
+        media_of: Reads what a class shows, if the classes stand for files.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +69,7 @@ class Plan:
     contrast: Prompt | None = None
     n_attempts: int = 4
     language: str = "en"
+    media_of: Callable[[str], tuple[tuple[str, bytes], ...]] = lambda class_name: ()
 
     def wishes(self, class_name: str, writer: DescriptionWriter) -> list[Wish]:
         """Return what is wished for a class."""

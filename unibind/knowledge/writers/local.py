@@ -74,9 +74,14 @@ class LocalWriter:
         """Return the model's answer, which follows the schema unless it was cut.
 
         Raises:
-            WriterUnavailableError: The file does not load.
+            WriterUnavailableError: The file does not load, or there are pictures or sounds.
             WriterError: The model gave no answer.
         """
+        if request.media:
+            raise WriterUnavailableError(
+                f"{self.model} reads text alone; describe pictures and sounds with --writer "
+                "openai and a model that takes them"
+            )
         with self._loading:
             server = self._server
         body = chat_body(request, model=self.model, sampling=self.sampling)
