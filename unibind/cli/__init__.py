@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_GROUPS = ("models", "data", "knowledge")
+_GROUPS = ("models", "data", "knowledge", "index")
 
 
 def main() -> None:

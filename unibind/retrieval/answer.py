@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unibind.retrieval.fulltext import ranked_by_words
+from unibind.retrieval.fulltext import parsed, ranked_by_words
 from unibind.retrieval.fusion import fused
 from unibind.retrieval.search import Matches, Question, above, nearest
 from unibind.retrieval.view import View
@@ -76,7 +76,7 @@ class Resolver:
             found = known.get(item)
             if found is not None:
                 key, modality, metadata = found
-                yield Hit(key, modality, score, {} if metadata == "{}" else json.loads(metadata))
+                yield Hit(key, modality, score, parsed(key, metadata))
 
 
 def answered(

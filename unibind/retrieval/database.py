@@ -15,10 +15,10 @@ from unibind.errors import StoreError
 from unibind.retrieval.schema import DATABASE, connect, explained, migrate
 from unibind.retrieval.segments import sync_folder
 
-__all__ = ["Database"]
+__all__ = ["WITNESS", "Database"]
 
 _HOLDER = "writer.json"
-_WITNESS = "generation"
+WITNESS = "generation"
 _ABANDONED: list[sqlite3.Connection] = []
 
 
@@ -117,16 +117,17 @@ class Database:
             self._write_lock.release()
 
     def acknowledged(self) -> int:
-        """Return the latest generation that a writer saw committed, as far as its note survived.
+        """Return the latest generation that a writer saw committed, -1 if its note is not there.
 
         The note is not synced: it may lag behind the database, and is never ahead of it unless
         the database lost what had been acknowledged (a damaged write-ahead log, an old copy).
+        Ask before the database: it may move on in between.
         """
         try:
-            number, digest = (self.root / _WITNESS).read_text(encoding="ascii").split()
+            number, digest = (self.root / WITNESS).read_text(encoding="ascii").split()
         except (OSError, ValueError):
-            return 0
-        return int(number) if digest == _digest(number) else 0
+            return -1
+        return int(number) if digest == _digest(number) else -1
 
     def close(self) -> None:
         """Close every connection; closing twice is fine."""
@@ -148,7 +149,7 @@ class Database:
         if row is not None:
             with contextlib.suppress(OSError):
                 text = f"{row[0]} {_digest(str(row[0]))}\n"
-                (self.root / _WITNESS).write_text(text, encoding="ascii")
+                (self.root / WITNESS).write_text(text, encoding="ascii")
 
     def _held(self) -> str:
         holder = "another writer"

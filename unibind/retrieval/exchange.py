@@ -17,7 +17,7 @@ from unibind.retrieval.records import StoredItem
 from unibind.retrieval.segments import sync
 from unibind.types import ProgressCallback, SpaceId
 
-__all__ = ["export", "import_"]
+__all__ = ["export", "identity", "import_"]
 
 _FORMAT = "unibind-store-1"
 _GROUP_ROWS = 8192
@@ -105,6 +105,20 @@ def import_(
     return n_done
 
 
+def identity(file: Path) -> tuple[SpaceId, int]:
+    """Return the space and the width of the vectors in a Parquet file that `export` wrote.
+
+    Raises:
+        InvalidInputError: The file is not of that form.
+    """
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidInputError(f"{file} is no readable Parquet file ({error})") from error
+    _check_format(file, schema)
+    return SpaceId(schema.metadata[b"space"].decode()), schema.field("vector").type.list_size
+
+
 def _schema(dim: int) -> Any:
     return pa.schema(
         [
@@ -138,13 +152,8 @@ def _table(group: Sequence[StoredItem], schema: Any) -> Any:
 
 
 def _check_schema(file: Path, schema: Any, space: SpaceId, dim: int) -> None:
-    told: Mapping[bytes, bytes] = schema.metadata or {}
-    if told.get(b"format") != _FORMAT.encode():
-        raise InvalidInputError(
-            f"{file} is no export of a store: its format is {told.get(b'format')!r}, {_FORMAT!r} "
-            "was needed; write it with `unibind index export`"
-        )
-    found = told.get(b"space", b"").decode(errors="replace")
+    _check_format(file, schema)
+    found = schema.metadata[b"space"].decode()
     if found != space:
         raise SpaceMismatchError(
             f"{file} holds vectors of space {found}, this store is of space {space}; "
@@ -154,6 +163,15 @@ def _check_schema(file: Path, schema: Any, space: SpaceId, dim: int) -> None:
         raise SpaceMismatchError(
             f"{file} has the columns {schema.names} ({schema.field('vector').type}); "
             f"those of an export of width {dim} were needed"
+        )
+
+
+def _check_format(file: Path, schema: Any) -> None:
+    told: Mapping[bytes, bytes] = schema.metadata or {}
+    if told.get(b"format") != _FORMAT.encode():
+        raise InvalidInputError(
+            f"{file} is no export of a store: its format is {told.get(b'format')!r}, {_FORMAT!r} "
+            "was needed; write it with `unibind index export`"
         )
 
 

@@ -1,15 +1,25 @@
 """Words: what full-text search reads of an item, and how a query becomes safe FTS5 text."""
 
+import contextlib
 import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
+from unibind.errors import StoreError
 from unibind.retrieval.filters import Filter
 from unibind.retrieval.schema import CAPTIONS
 from unibind.types import Json
 
-__all__ = ["caption", "match_expression", "ranked_by_words", "rebuild_captions", "words_differ"]
+__all__ = [
+    "caption",
+    "match_expression",
+    "parsed",
+    "ranked_by_words",
+    "rebuild_captions",
+    "words_differ",
+]
 
 _WORD = re.compile(r"\w+")
 
@@ -17,6 +27,32 @@ _WORD = re.compile(r"\w+")
 def caption(metadata: Mapping[str, Json]) -> str:
     """Return every text in an item's metadata, one a line: what its words are searched in."""
     return "\n".join(_texts(metadata))
+
+
+def parsed(key: str, metadata: str) -> dict[str, Json]:
+    """Return the metadata of an item from its JSON text.
+
+    Raises:
+        StoreError: The text is damaged.
+    """
+    if metadata == "{}":
+        return {}
+    try:
+        return cast(dict[str, Json], json.loads(metadata))
+    except ValueError as error:
+        raise StoreError(
+            f"the metadata of {key[:80]!r} is damaged ({error}); `unibind index verify` lists what "
+            "is, store the item again"
+        ) from error
+
+
+def _captions(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    for item, metadata in connection.execute(
+        "SELECT id, metadata FROM items WHERE metadata <> '{}' ORDER BY id"
+    ):
+        with contextlib.suppress(ValueError):  # Damage, which `verify` names.
+            if text := caption(json.loads(metadata)):
+                yield item, text
 
 
 def match_expression(text: str) -> str | None:
@@ -71,12 +107,7 @@ def rebuild_captions(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE IF EXISTS captions")
     connection.execute(CAPTIONS)
     connection.executemany(
-        "INSERT INTO captions (rowid, text) VALUES (?, ?)",
-        (
-            (item, text)
-            for item, metadata in connection.execute("SELECT id, metadata FROM items ORDER BY id")
-            if (text := caption(json.loads(metadata)))
-        ),
+        "INSERT INTO captions (rowid, text) VALUES (?, ?)", _captions(connection)
     )
 
 
@@ -93,12 +124,7 @@ def words_differ(connection: sqlite3.Connection) -> bool:
         "CREATE VIRTUAL TABLE temp.kept_words USING fts5vocab(main, captions, instance)"
     )
     connection.executemany(
-        "INSERT INTO temp.fresh (rowid, text) VALUES (?, ?)",
-        (
-            (item, text)
-            for item, metadata in connection.execute("SELECT id, metadata FROM items")
-            if (text := caption(json.loads(metadata)))
-        ),
+        "INSERT INTO temp.fresh (rowid, text) VALUES (?, ?)", _captions(connection)
     )
     kept = "SELECT term, doc, offset FROM temp.kept_words WHERE doc IN (SELECT id FROM items)"
     fresh = "SELECT term, doc, offset FROM temp.fresh_words"

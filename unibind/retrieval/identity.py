@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unibind.errors import InvalidInputError, SpaceMismatchError, StoreError
 from unibind.retrieval import writing
-from unibind.retrieval.database import Database
+from unibind.retrieval.database import WITNESS, Database
 from unibind.retrieval.guard import check_name
 from unibind.retrieval.schema import DATABASE
 from unibind.types import SpaceId
@@ -36,27 +36,36 @@ def opened(
 
 
 def _identity(database: Database) -> tuple[SpaceId, int] | None:
+    acknowledged = database.acknowledged()
     with database.reading() as connection:
         row = connection.execute(
             "SELECT space, dim, created_at, checksum, generation FROM store"
         ).fetchone()
+    generation = -1 if row is None else row[4]
+    if generation < acknowledged:
+        _lost(database, generation, acknowledged)
     if row is None:
         return None
-    space, dim, created_at, checksum, generation = row
+    space, dim, created_at, checksum, _ = row
     if writing.identity_checksum(space, dim, created_at) != checksum:
         raise StoreError(
             f"{database.root / DATABASE} is damaged: its space ({space!r:.80}) or width ({dim}) is "
             "not what was written; restore a snapshot"
         )
-    if generation < (acknowledged := database.acknowledged()):
-        _log.warning(
-            "the store at %s is at generation %d, %d was acknowledged: an old copy, or a damaged "
-            "write-ahead log; `unibind index verify` tells more",
-            database.root,
-            generation,
-            acknowledged,
-        )
     return SpaceId(space), int(dim)
+
+
+def _lost(database: Database, generation: int, acknowledged: int) -> None:
+    told = (
+        f"the store at {database.root} is at generation {generation}, {acknowledged} was "
+        "acknowledged: its write-ahead log is damaged, or a file of it is an old copy"
+    )
+    if not database.read_only:
+        raise StoreError(
+            f"{told}; restore a snapshot, look at what is left with read_only=True, or delete its "
+            f"file {WITNESS!r} to go on without what was lost"
+        )
+    _log.warning("%s", told)
 
 
 def _founded(database: Database, space: SpaceId | None, dim: int | None) -> tuple[SpaceId, int]:

@@ -103,11 +103,13 @@ class Damage:
         where: The file, or the item, that is damaged.
         what: What was found, and what is lost by it.
         is_derived: Whether it can be made again from the truth; `verify` with repair does.
+        key: The key of the item that is damaged, if it is a single one: store that item again.
     """
 
     where: str
     what: str
     is_derived: bool
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

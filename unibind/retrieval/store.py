@@ -18,7 +18,7 @@ from unibind.retrieval.answer import Cut, Resolver, answered
 from unibind.retrieval.calibration import check_calibration
 from unibind.retrieval.database import Database
 from unibind.retrieval.filters import Filter, compile_filter
-from unibind.retrieval.fulltext import caption
+from unibind.retrieval.fulltext import caption, parsed
 from unibind.retrieval.guard import (
     check_k,
     check_keys,
@@ -271,7 +271,7 @@ class LocalStore:
                 "SELECT name, metadata FROM items JOIN modalities USING (modality) WHERE key = ?",
                 (key,),
             ).fetchone()
-        return None if row is None else Hit(key, row[0], 1.0, json.loads(row[1]))
+        return None if row is None else Hit(key, row[0], 1.0, parsed(key, row[1]))
 
     def vectors(self, keys: Sequence[str]) -> FloatArray:
         """Return the stored vectors of keys, shape (N, D), bit for bit as they came.
@@ -411,13 +411,14 @@ class LocalStore:
         """Compare everything on disk with its checksums and with each other.
 
         Args:
-            repair: Make again what is derived (indexes, words, counts) where it is wrong.
+            repair: Make again what is derived (indexes, words, counts) where it is wrong; nothing
+                is touched if the tables themselves are damaged: restore a snapshot then.
 
         Raises:
             StoreError: The database cannot be read at all.
         """
         found = verification.verified(self._database, self.dim)
-        if not repair or found.is_clean:
+        if not repair or not all(one.is_derived or one.key for one in found.damages):
             return found
         with self._database.writing("repair") as connection:
             verification.repair(connection, self.path, self.dim)
@@ -646,7 +647,7 @@ def _scanned(
             key=key,
             modality=shards[item >> SLOT_BITS].name,
             vector=shards[item >> SLOT_BITS].vectors[slot_of(item)].copy(),
-            metadata=json.loads(metadata),
+            metadata=parsed(key, metadata),
             source=source,
             content_hash=content_hash,
             created_at=created_at,

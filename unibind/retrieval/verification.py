@@ -1,5 +1,6 @@
 """Comparing a store with its checksums and with itself, and making again what is derived."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ def verified(database: Database, dim: int) -> Verification:
     Raises:
         StoreError: The database cannot be read at all.
     """
+    acknowledged = database.acknowledged()
     with database.reading() as connection:
-        structural = list(_structure(connection, database))
+        structural = list(_structure(connection, database.root, acknowledged))
         if any(not damage.is_derived for damage in structural):
             # What SQLite itself cannot walk is not worth reading row by row.
             return Verification(0, structural)
@@ -79,8 +81,8 @@ def repair(connection: sqlite3.Connection, root: Path, dim: int) -> None:
     connection.execute("UPDATE store SET generation = max(generation, ?) + 1", (generation,))
 
 
-def _structure(connection: sqlite3.Connection, database: Database) -> Iterator[Damage]:
-    where = str(database.root / DATABASE)
+def _structure(connection: sqlite3.Connection, root: Path, acknowledged: int) -> Iterator[Damage]:
+    where = str(root / DATABASE)
     for (line,) in connection.execute(f"PRAGMA integrity_check({_MOST_NAMED})"):
         if line != "ok":
             # Indexes of tables can be made again from the tables.
@@ -88,8 +90,12 @@ def _structure(connection: sqlite3.Connection, database: Database) -> Iterator[D
             yield Damage(where, line, is_derived)
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield Damage(where, f"row {row} of {table} names no row of {parent}", False)
+    stray = connection.execute(
+        "SELECT count(*) FROM items WHERE id >> ? <> modality OR id < 0", (SLOT_BITS,)
+    ).fetchone()
+    if stray[0]:
+        yield Damage(where, f"{stray[0]} items are of no modality", False)
     (generation,) = connection.execute("SELECT generation FROM store").fetchone()
-    acknowledged = database.acknowledged()
     if generation < acknowledged:
         yield Damage(
             where + "-wal",
@@ -128,16 +134,12 @@ def _items(connection: sqlite3.Connection, root: Path, dim: int) -> Iterator[Dam
                         f"the item {key!r} ({name}, row {slot_of(item)}) is not what was "
                         "stored; store it again, or restore a snapshot",
                         False,
+                        key,
                     )
     if n_named > _MOST_NAMED:
         yield Damage(
             str(root), f"{n_named - _MOST_NAMED} more items are not what was stored", False
         )
-    stray = connection.execute(
-        "SELECT count(*) FROM items WHERE id >> ? <> modality", (SLOT_BITS,)
-    ).fetchone()
-    if stray[0]:
-        yield Damage(str(root / DATABASE), f"{stray[0]} items are of no modality", False)
 
 
 def _derived(connection: sqlite3.Connection, root: Path, dim: int) -> Iterator[Damage]:
@@ -205,7 +207,8 @@ def _total(vectors: FloatArray, slots: np.ndarray, dim: int) -> np.ndarray:
 def _field_names(connection: sqlite3.Connection) -> set[str]:
     names: set[str] = set()
     for (metadata,) in connection.execute("SELECT metadata FROM items WHERE metadata <> '{}'"):
-        names.update(json.loads(metadata))
+        with contextlib.suppress(ValueError):  # Its item was named.
+            names.update(json.loads(metadata))
     return names
 
 

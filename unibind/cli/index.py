@@ -1,0 +1,427 @@
+"""``unibind index``: what is stored of a space, found, kept and looked after."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unibind.cli.output import AsJson, emit, progress, warn
+
+if TYPE_CHECKING:
+    from unibind.datasets import LabelledItem
+    from unibind.engine import Engine
+    from unibind.retrieval.store import LocalStore
+    from unibind.types import Hit
+
+app = typer.Typer(
+    help="The durable store of a space: add, find, remove, check, copy.", no_args_is_help=True
+)
+
+Space = Annotated[
+    str, typer.Option("--space", help="A space by name or folder, or the folder of a store.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", help='A condition as JSON: \'{"licence": "CC0", "n": {"$gte": 3}}\'.'),
+]
+_BATCH = 64
+
+
+@app.command()
+def add(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files, or folders of files.")] = None,
+    space: Space = "mini",
+    data: Annotated[
+        str | None, typer.Option(help="A named set, a folder of classes, or a manifest.")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="What the files are; guessed from each by default.")
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(help="A JSON object kept beside every item.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed files and store them under their paths; durable once this returns."""
+    import unibind
+    from unibind.errors import InvalidInputError
+
+    if not files and data is None:
+        raise typer.BadParameter("name files or folders, or a set with --data")
+    common = _object(metadata, "--metadata")
+    items = _items(files or [], data)
+    engine = unibind.open(space)
+    n_done, failures = 0, []
+    with progress("adding") as bar:
+        for name, rows in _batches(items, modality):
+            failures += _add(engine, name, rows, common)
+            n_done += len(rows)
+            bar(n_done, len(items))
+    n_added = len(items) - len(failures)
+
+    def people() -> None:
+        print(f"{n_added} items stored in {space}")
+
+    emit({"added": n_added, "failures": failures}, as_json=as_json, people=people)
+    if failures:
+        raise InvalidInputError(
+            f"{len(failures)} of {len(items)} items could not be read: "
+            + "; ".join(failure["error"] for failure in failures[:3])
+        )
+
+
+@app.command()
+def remove(
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of items.")] = None,
+    space: Space = "mini",
+    where: Where = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove items by key, by condition, or those that are both; they are never found again."""
+    if not keys and where is None:
+        raise typer.BadParameter("name keys, or give a condition with --where")
+    with _store(space) as store:
+        n_removed = store.delete(keys or None, where=_condition(where))
+    emit({"removed": n_removed}, as_json=as_json, people=lambda: print(f"{n_removed} removed"))
+
+
+@app.command()
+def search(
+    file: Annotated[Path | None, typer.Argument(help="A file to find the likes of.")] = None,
+    space: Space = "mini",
+    text: Annotated[str | None, typer.Option(help="What to find, in words, by meaning.")] = None,
+    key: Annotated[str | None, typer.Option(help="A stored item to find the likes of.")] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Words to find in captions and metadata, as well or alone.")
+    ] = None,
+    modality: Annotated[str | None, typer.Option(help="What the file is.")] = None,
+    into: Annotated[str | None, typer.Option(help="Modalities, with commas between.")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many hits.")] = 10,
+    where: Where = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="modality, or a field: the best hit of each only.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Leave indexes aside.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find what is near a text, a file or a stored item, or what has words in its metadata."""
+    if sum(given is not None for given in (file, text, key)) + (words is not None) == 0:
+        raise typer.BadParameter("give a FILE, --text, --key or --words")
+    if sum(given is not None for given in (file, text, key)) > 1:
+        raise typer.BadParameter("give one of FILE, --text and --key")
+    query, query_modality = _query(space, file, text, modality)
+    with _store(space, read_only=True) as store:
+        if key is not None:
+            hit = store.get(key)
+            query, query_modality = store.vectors([key]), hit.modality if hit else None
+        (hits,) = store.search(
+            query,
+            k=k,
+            modalities=into.split(",") if into else None,
+            where=_condition(where),
+            query_modality=query_modality,
+            min_score=min_score,
+            group_by=group_by,
+            text=words,
+            exact=exact,
+        )
+
+    def people() -> None:
+        for hit in hits:
+            told = json.dumps(dict(hit.metadata), ensure_ascii=False) if hit.metadata else ""
+            print(f"{hit.score:7.4f}  {hit.modality:<10} {hit.key}  {told:.120}".rstrip())
+
+    emit([_row(hit) for hit in hits], as_json=as_json, people=people)
+
+
+@app.command()
+def verify(
+    space: Space = "mini",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make again what is derived where it is wrong.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare all that is stored with its checksums; exit code 1 if something is wrong."""
+    from unibind.errors import StoreError
+
+    with _store(space, read_only=not repair) as store:
+        found = store.verify(repair=repair)
+
+    def people() -> None:
+        for damage in found.repaired:
+            print(f"repaired: {damage.where}: {damage.what}")
+        for damage in found.damages:
+            print(f"damaged: {damage.where}: {damage.what}")
+        if found.is_clean:
+            print(f"{found.n_items} items: all is as it was stored")
+
+    emit(asdict(found) | {"is_clean": found.is_clean}, as_json=as_json, people=people)
+    if not found.is_clean:
+        remedy = "say --repair to make again what is derived" if not repair else "see above"
+        raise StoreError(f"{len(found.damages)} damages in the store of {space}; {remedy}")
+
+
+@app.command()
+def rebuild(
+    space: Space = "mini",
+    kind: Annotated[
+        str, typer.Option(help="exact, hnsw, ivfpq, int8, binary, or auto to choose.")
+    ] = "auto",
+    recall: Annotated[
+        float, typer.Option(help="Share of the exact 10 nearest that must be found.")
+    ] = 0.95,
+    memory: Annotated[
+        str | None, typer.Option(help="What searching may keep resident: 2GB, 512MiB.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build the index of each modality anew, measure its recall and record it."""
+    from unibind.retrieval.plan import parse_bytes
+
+    budget = None if memory is None else parse_bytes(memory)
+    with _store(space) as store, progress("building") as bar:
+        plans = store.rebuild(kind=kind, recall=recall, memory=budget, progress=bar)
+
+    def people() -> None:
+        for name, plan in plans.items():
+            print(f"{name}: {plan.kind}, recall {plan.recall:.4f} measured")
+
+    emit({name: asdict(plan) for name, plan in plans.items()}, as_json=as_json, people=people)
+
+
+@app.command()
+def stats(
+    space: Space = "mini",
+    duplicates: Annotated[
+        int, typer.Option(min=0, help="How many contents under several keys to list.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what is stored: items, bytes, indexes, the modality gap, duplicates."""
+    with _store(space, read_only=True) as store:
+        found = store.stats(n_duplicates=duplicates)
+
+    def people() -> None:
+        print(f"{found.n_items} items, {found.n_bytes / 1e6:.1f} MB, width {found.dim}")
+        print(f"space {found.space}")
+        print(f"modality gap {found.gap:.3f}, calibration {found.calibration}")
+        for name, one in found.modalities.items():
+            plan = f"{one.plan.kind}, recall {one.plan.recall:.4f}, {one.n_unindexed} scanned"
+            print(f"  {name:<12} {one.n_items} items, {one.n_deleted} deleted; {plan}")
+        for duplicate in found.duplicates:
+            print(f"  same content: {', '.join(duplicate.keys[:5])}")
+
+    emit(asdict(found), as_json=as_json, people=people)
+
+
+@app.command()
+def calibrate(
+    calibration: Annotated[str, typer.Argument(help="none, centre or standardise.")],
+    space: Space = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Choose how searches into several modalities are made comparable; recorded in the store."""
+    with _store(space) as store:
+        store.set_calibration(calibration)
+    emit({"calibration": calibration}, as_json=as_json, people=lambda: print(f"now {calibration}"))
+
+
+@app.command()
+def snapshot(
+    path: Annotated[Path, typer.Argument(help="A new folder.")],
+    space: Space = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Write a whole, hashed copy of the store while others go on writing."""
+    with _store(space, read_only=True) as store:
+        store.snapshot(path)
+    emit({"snapshot": str(path)}, as_json=as_json, people=lambda: print(f"snapshot in {path}"))
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="The folder of a snapshot.")],
+    space: Space = "mini",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In the place of the store that is there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a snapshot back, whole or not at all."""
+    from unibind.retrieval.maintenance import restore as restore_store
+
+    target = _folder(space)
+    restore_store(path, target, replace=replace)
+    emit({"restored": str(target)}, as_json=as_json, people=lambda: print(f"restored to {target}"))
+
+
+@app.command()
+def compact(space: Space = "mini", as_json: AsJson = False) -> None:
+    """Give back the room of what was deleted or replaced; it is gone from the disk then."""
+    with _store(space) as store:
+        n_freed = store.compact()
+    emit({"freed": n_freed}, as_json=as_json, people=lambda: print(f"{n_freed} rows freed"))
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A Parquet file to write.")],
+    space: Space = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Write every item, vector and all, to a Parquet file."""
+    with _store(space, read_only=True) as store, progress("writing") as bar:
+        n_items = store.export(path, progress=bar)
+    emit(
+        {"exported": n_items, "file": str(path)},
+        as_json=as_json,
+        people=lambda: print(f"{n_items} items in {path}"),
+    )
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A Parquet file that export wrote.")],
+    space: Space = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Store the items of an export, in a store of the same space; made if there is none."""
+    from unibind.retrieval import exchange
+    from unibind.retrieval.store import LocalStore
+
+    found, dim = exchange.identity(path)
+    folder = _folder(space)
+    with LocalStore.open(folder, space=found, dim=dim) as store, progress("storing") as bar:
+        n_items = store.import_(path, progress=bar)
+    emit({"imported": n_items}, as_json=as_json, people=lambda: print(f"{n_items} items stored"))
+
+
+def _folder(space: str) -> Path:
+    """Return the folder of a space's store: of the space, of its name, or the store itself."""
+    from unibind.engine import SPACES
+    from unibind.retrieval.schema import DATABASE
+
+    given = Path(space)
+    if (given / DATABASE).exists() or given.name == "store":
+        return given
+    for root in (given, SPACES / given):
+        if (root / "store").exists() or (root / "space").exists():
+            return root / "store"
+    return (given if len(given.parts) > 1 else SPACES / given) / "store"
+
+
+def _store(space: str, *, read_only: bool = False) -> "LocalStore":
+    from unibind.retrieval.store import LocalStore
+
+    return LocalStore.open(_folder(space), read_only=read_only)
+
+
+def _query(
+    space: str, file: Path | None, text: str | None, modality: str | None
+) -> tuple[Any, str | None]:
+    if file is None and text is None:
+        return None, None
+    import unibind
+    from unibind.modalities.registry import modality_of
+
+    engine = unibind.open(space)
+    if text is not None:
+        return engine.embed("text", [text]), "text"
+    assert file is not None
+    name = modality or modality_of(file).name
+    return engine.embed(name, [file]), name
+
+
+def _items(files: Sequence[Path], data: str | None) -> "list[LabelledItem]":
+    from unibind.datasets import LabelledItem, open_dataset
+    from unibind.errors import InvalidInputError
+
+    found = list(open_dataset(data).items) if data is not None else []
+    for file in files:
+        if not file.exists():
+            raise InvalidInputError(f"there is nothing at {file}; correct the path")
+        inside = [file]
+        if file.is_dir():
+            inside = sorted(path for path in file.rglob("*") if path.is_file())
+        found += [LabelledItem(path) for path in inside if not path.name.startswith(".")]
+    return found
+
+
+def _batches(
+    items: "list[LabelledItem]", modality: str | None
+) -> "Iterator[tuple[str, list[LabelledItem]]]":
+    from unibind.modalities.registry import modality_of
+
+    def name(item: "LabelledItem") -> str:
+        return modality or modality_of(item.path).name
+
+    for found, group in groupby(items, key=name):
+        while rows := list(islice(group, _BATCH)):
+            yield found, rows
+
+
+def _add(
+    engine: "Engine", modality: str, rows: "list[LabelledItem]", common: dict[str, Any]
+) -> list[dict[str, str]]:
+    """Store rows and return those that cannot be read, with why; the others are stored."""
+    from unibind.errors import InvalidInputError
+
+    metadata = [
+        {
+            name: value
+            for name, value in {
+                "path": os.fspath(item.path),
+                "label": item.label,
+                "caption": item.caption,
+                "group": item.group,
+                "split": item.split,
+                **item.extra,
+                **common,
+            }.items()
+            if value is not None
+        }
+        for item in rows
+    ]
+    try:
+        keys = [item.key for item in rows]
+        engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
+    except InvalidInputError as error:
+        if len(rows) == 1:
+            warn(f"left out: {rows[0].key}: {error}")
+            return [{"key": rows[0].key, "error": str(error)}]
+        return [failure for row in rows for failure in _add(engine, modality, [row], common)]
+    return []
+
+
+def _condition(where: str | None) -> dict[str, Any] | None:
+    return None if where is None else _object(where, "--where")
+
+
+def _object(text: str | None, option: str) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(
+            f'{option} must be a JSON object, such as \'{{"licence": "CC0"}}\''
+        )
+    return value
+
+
+def _row(hit: "Hit") -> dict[str, Any]:
+    return {
+        "key": hit.key,
+        "modality": hit.modality,
+        "score": hit.score,
+        "metadata": dict(hit.metadata),
+    }
