@@ -12,22 +12,20 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from unibind.atomic import replacing_file, replacing_folder, restore, true_place
 from unibind.errors import ArtifactError
 from unibind.types import Json, SpaceId
 
 __all__ = ["FileEntry", "Manifest", "exists", "sha256_of", "verify", "write_file", "writing"]
 
 MANIFEST = "manifest.json"
-_WRITING = ".writing-"
-_REPLACED = ".replaced"
+_REMEDY = "delete the folder and make it again"
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,9 @@ def writing(
 ) -> Iterator[Path]:
     """Yield an empty folder; when the block ends well, it becomes the artefact at path.
 
-    An artefact that was at path is replaced. If the block raises, or the process dies, what was
-    at path before is still there.
+    An artefact that was at path is replaced; a folder with other files is not. If the block
+    raises, or the process dies, what was at path before is still there. Of several writers at
+    once the last one wins.
 
     Args:
         path: Where the artefact shall be; its parents are made.
@@ -96,39 +95,35 @@ def writing(
         metrics: Measured values; JSON values.
 
     Raises:
-        ArtifactError: The disk is full or the place cannot be written.
+        ArtifactError: The disk is full, the place cannot be written, or something else is there.
     """
-    staging = path.with_name(f".{path.name}{_WRITING}{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        _sweep(path)
-        staging.mkdir(parents=True)
-        yield staging
-        files = {
-            file.relative_to(staging).as_posix(): FileEntry(sha256_of(file), file.stat().st_size)
-            for file in sorted(staging.rglob("*"))
-            if file.is_file()
-        }
-        manifest = Manifest(
-            kind=kind,
-            format_version=format_version,
-            content_id=_content_id(kind, space, parents or {}, params or {}, files),
-            space=space,
-            parents=dict(parents or {}),
-            params=dict(params or {}),
-            files=files,
-            made_with=f"unibind {version('unibind')}",
-            metrics=dict(metrics or {}),
-        )
-        text = json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
-        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        for file in staging.rglob("*"):
-            _sync(file)
-        _sync(staging)
-        _swap_in(staging, path)
+        place = true_place(path)
+        _check_replaceable(place)
+        with replacing_folder(place) as staging:
+            yield staging
+            files = {
+                file.relative_to(staging).as_posix(): FileEntry(
+                    sha256_of(file), file.stat().st_size
+                )
+                for file in sorted(staging.rglob("*"))
+                if file.is_file()
+            }
+            manifest = Manifest(
+                kind=kind,
+                format_version=format_version,
+                content_id=_content_id(kind, space, parents or {}, params or {}, files),
+                space=space,
+                parents=dict(parents or {}),
+                params=dict(params or {}),
+                files=files,
+                made_with=f"unibind {version('unibind')}",
+                metrics=dict(metrics or {}),
+            )
+            text = json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
+            (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise ArtifactError(_cannot_write(path, error)) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def verify(path: Path, *, kind: str, format_version: int) -> Manifest:
@@ -140,48 +135,27 @@ def verify(path: Path, *, kind: str, format_version: int) -> Manifest:
         format_version: The layout that the caller reads.
 
     Raises:
-        ArtifactError: It is missing, of another kind or version, or a file is missing, changed
-            or not listed.
+        ArtifactError: It is missing, of another kind or version, or a file is missing or changed.
     """
-    _restore(path)
-    remedy = "delete the folder and make it again"
-    try:
-        raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        files = {name: FileEntry(**entry) for name, entry in raw.pop("files").items()}
-        manifest = Manifest(files=files, **raw)
-    except FileNotFoundError:
-        raise ArtifactError(
-            f"no {kind} at {path}: it has no {MANIFEST}; make it first, or correct the path"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise ArtifactError(
-            f"{path / MANIFEST} is not a readable manifest ({error}); {remedy}"
-        ) from error
-    if manifest.kind != kind:
-        raise ArtifactError(f"{path} holds a {manifest.kind!r}, a {kind!r} was needed")
-    if manifest.format_version != format_version:
-        raise ArtifactError(
-            f"{path} has format version {manifest.format_version}, this unibind reads "
-            f"{format_version}; {remedy}, or install what made it ({manifest.made_with})"
-        )
-    for name, entry in manifest.files.items():
-        file = path / name
-        if not file.is_file():
-            raise ArtifactError(f"{path} lacks its file {name!r}; {remedy}")
-        if file.stat().st_size != entry.n_bytes or sha256_of(file) != entry.sha256:
-            raise ArtifactError(f"{file} is not the file that was written (hash differs); {remedy}")
-    expected = _content_id(
-        manifest.kind, manifest.space, manifest.parents, manifest.params, manifest.files
-    )
-    if manifest.content_id != expected:
-        raise ArtifactError(f"{path / MANIFEST} was edited (its content id is wrong); {remedy}")
-    return manifest
+    for _ in range(_TRIES):
+        found = _identity(path)
+        try:
+            return _verify(path, kind, format_version)
+        except ArtifactError:
+            if _identity(path) == found:
+                raise
+        # Another process put a new one in its place while we read: look at that one.
+    raise ArtifactError(f"{path} is rewritten faster than it can be read; try again later")
 
 
 def exists(path: Path) -> bool:
     """Return whether a whole artefact, of any kind, lies at path. Hashes are not checked."""
-    _restore(path)
-    return (path / MANIFEST).is_file()
+    try:
+        place = true_place(path)
+        restore(place)
+        return (place / MANIFEST).is_file()
+    except OSError:  # a name too long, a folder that is closed to us
+        return False
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -190,23 +164,69 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         ArtifactError: The disk is full or the place cannot be written.
     """
-    staging = path.with_name(f".{path.name}{_WRITING}{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_bytes(content)
-        _sync(staging)
-        staging.replace(path)
-        _sync(path.parent)
+        with replacing_file(true_place(path)) as staging:
+            staging.write_bytes(content)
     except OSError as error:
         raise ArtifactError(_cannot_write(path, error)) from error
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
     """Return the hex SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, kind: str, format_version: int) -> Manifest:
+    try:
+        place = true_place(path)
+        restore(place)
+        raw = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        # A later version may have other fields, so this comes before they are looked at.
+        _check_kind(path, raw["kind"], kind)
+        _check_version(path, raw["format_version"], format_version, raw.get("made_with"))
+        files = {name: FileEntry(**entry) for name, entry in raw.pop("files").items()}
+        manifest = Manifest(files=files, **raw)
+        expected = _content_id(
+            manifest.kind, manifest.space, manifest.parents, manifest.params, manifest.files
+        )
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"no {kind} at {path}: it has no {MANIFEST}; make it first, or correct the path"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
+        raise ArtifactError(
+            f"{path / MANIFEST} is not a readable manifest ({error!r}); {_REMEDY}"
+        ) from error
+    for name, entry in files.items():
+        _check_file(path, place / name, entry)
+    if manifest.content_id != expected:
+        raise ArtifactError(f"{path / MANIFEST} was edited (its content id is wrong); {_REMEDY}")
+    return manifest
+
+
+def _check_kind(path: Path, found: Json, needed: str) -> None:
+    if found != needed:
+        raise ArtifactError(f"{path} holds a {found!r}, a {needed!r} was needed")
+
+
+def _check_version(path: Path, found: Json, needed: int, made_with: Json) -> None:
+    if found != needed:
+        raise ArtifactError(
+            f"{path} has format version {found}, this unibind reads {needed}; {_REMEDY}, or "
+            f"install what made it ({made_with})"
+        )
+
+
+def _check_file(path: Path, file: Path, entry: FileEntry) -> None:
+    try:
+        if not file.is_file():
+            raise ArtifactError(f"{path} lacks its file {file.name!r}; {_REMEDY}")
+        is_same = file.stat().st_size == entry.n_bytes and sha256_of(file) == entry.sha256
+    except OSError as error:
+        raise ArtifactError(f"cannot read {file}: {error}; {_REMEDY}") from error
+    if not is_same:
+        raise ArtifactError(f"{file} is not the file that was written (hash differs); {_REMEDY}")
 
 
 def _content_id(
@@ -227,59 +247,24 @@ def _content_id(
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _swap_in(staging: Path, path: Path) -> None:
-    # A full folder cannot be renamed over another one. Between the two renames the old one
-    # waits under a name that `_restore` knows, so a crash there loses nothing.
-    old = _replaced(path)
-    if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-    staging.rename(path)
-    _sync(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _restore(path: Path) -> None:
-    old = _replaced(path)
-    if old.is_dir() and not path.exists():
-        with contextlib.suppress(OSError):  # another process was quicker
-            old.rename(path)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what dead processes left half-written beside path."""
-    _restore(path)
-    for leftover in path.parent.glob(f".{path.name}{_WRITING}*"):
-        pid = leftover.name.rpartition(_WRITING)[2].partition("-")[0]
-        if pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # os.kill would end the process there
-        return True
+def _check_replaceable(place: Path) -> None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _replaced(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_REPLACED}")
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
+        names = {path.name for path in place.iterdir()}
+    except FileNotFoundError:
         return
-    # Windows wants a writable handle to flush a file; POSIX takes a folder only for reading.
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    # Looked at again, because another writer may be replacing it just now.
+    if names and MANIFEST not in names and not exists(place):
+        raise ArtifactError(
+            f"{place} holds other files, which would be lost; choose another place, or move them"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _cannot_write(path: Path, error: OSError) -> str:
