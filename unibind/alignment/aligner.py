@@ -87,6 +87,7 @@ class Aligner:
         encoder: str,
         prior: FloatArray | None = None,
         judged: Sequence[bool] | None = None,
+        path: RidgePath | None = None,
         progress: ProgressCallback | None = None,
     ) -> Head:
         """Return the head that carries inputs to their targets.
@@ -99,6 +100,7 @@ class Aligner:
             prior: Embeddings of the items by the semantic prior, shape (N, D), if there is one.
             judged: Which items the choices are judged on; all by default. Items of a second
                 source can help to train without having a say.
+            path: `RidgePath.of(inputs)`, if it is at hand; most of the time goes into it.
             progress: Called as the linear head trains.
 
         Raises:
@@ -110,7 +112,7 @@ class Aligner:
             raise InvalidInputError(
                 f"{len(rows)} items with {len(targets.rows)} targets; one each is needed"
             )
-        path = RidgePath.of(rows)
+        path = path or RidgePath.of(rows)
         choice = self._choose(path, targets, prior, np.asarray(judged) if judged else None)
         weight, bias = path.solve(targets.of_items(), choice.strength)
         temperature = choice.temperature

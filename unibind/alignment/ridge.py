@@ -51,7 +51,12 @@ class RidgePath:
         z = ((inputs - mean) / scale).astype(np.float64)
         n, width = z.shape
         small = z.T @ z if width <= n else z @ z.T
-        eigenvalues, vectors = scipy.linalg.eigh(small, overwrite_a=True, check_finite=False)
+        eigenvalues, vectors = scipy.linalg.eigh(
+            small,
+            overwrite_a=True,
+            check_finite=False,
+            driver="evd",  # the fastest for all of them
+        )
         kept = eigenvalues > eigenvalues[-1] * 1e-9
         if not kept.any() or eigenvalues[-1] <= 0:
             raise InvalidInputError(
