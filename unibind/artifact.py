@@ -12,12 +12,13 @@ import contextlib
 import errno
 import hashlib
 import json
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from unibind.atomic import replacing_file, replacing_folder, restore, true_place
+from unibind.atomic import read_steadily, replacing_file, replacing_folder, true_place
 from unibind.errors import ArtifactError
 from unibind.types import Json, SpaceId
 
@@ -25,7 +26,6 @@ __all__ = ["FileEntry", "Manifest", "exists", "sha256_of", "verify", "write_file
 
 MANIFEST = "manifest.json"
 _REMEDY = "delete the folder and make it again"
-_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +137,23 @@ def verify(path: Path, *, kind: str, format_version: int) -> Manifest:
     Raises:
         ArtifactError: It is missing, of another kind or version, or a file is missing or changed.
     """
-    for _ in range(_TRIES):
-        found = _identity(path)
-        try:
-            return _verify(path, kind, format_version)
-        except ArtifactError:
-            if _identity(path) == found:
-                raise
-        # Another process put a new one in its place while we read: look at that one.
-    raise ArtifactError(f"{path} is rewritten faster than it can be read; try again later")
+    try:
+        place = true_place(path)
+        return read_steadily(
+            place, lambda: _verify(path, place, kind, format_version), failure=ArtifactError
+        )
+    except OSError as error:
+        raise ArtifactError(f"no {kind} can be at {path}: {error}; correct the path") from error
 
 
 def exists(path: Path) -> bool:
     """Return whether a whole artefact, of any kind, lies at path. Hashes are not checked."""
     try:
         place = true_place(path)
-        restore(place)
-        return (place / MANIFEST).is_file()
-    except OSError:  # a name too long, a folder that is closed to us
+        status = read_steadily(place, (place / MANIFEST).stat, failure=OSError)
+    except OSError:  # it is not there, its name is too long, its folder is closed to us
         return False
+    return stat.S_ISREG(status.st_mode)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -177,10 +175,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify(path: Path, kind: str, format_version: int) -> Manifest:
+def _verify(path: Path, place: Path, kind: str, format_version: int) -> Manifest:
     try:
-        place = true_place(path)
-        restore(place)
         raw = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         # A later version may have other fields, so this comes before they are looked at.
         _check_kind(path, raw["kind"], kind)
@@ -257,14 +253,6 @@ def _check_replaceable(place: Path) -> None:
         raise ArtifactError(
             f"{place} holds other files, which would be lost; choose another place, or move them"
         )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_ino, status.st_ctime_ns
 
 
 def _cannot_write(path: Path, error: OSError) -> str:

@@ -9,14 +9,17 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["replacing_file", "replacing_folder", "restore", "true_place"]
+__all__ = ["read_steadily", "replacing_file", "replacing_folder", "true_place"]
 
 _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 _TRIES = 100
+
+T = TypeVar("T")
 
 
 def true_place(path: Path) -> Path:
@@ -73,19 +76,30 @@ def replacing_file(place: Path) -> Iterator[Path]:
             staging.unlink(missing_ok=True)
 
 
-def restore(place: Path) -> None:
-    """Bring back a folder that stepped aside for a new one that never came."""
-    if os.path.exists(place):  # noqa: PTH110 - Path.exists raises for names that are too long
-        return
-    for old in sorted(_leftovers(place, _REPLACED), key=_changed_at, reverse=True):
-        with contextlib.suppress(OSError):  # another process was quicker
-            old.rename(place)
-            return
+def read_steadily(place: Path, read: Callable[[], T], *, failure: type[Exception]) -> T:
+    """Return what `read` returns of a folder that was not replaced meanwhile.
+
+    Args:
+        place: The folder. If a writer died between its two renames, the old one is brought back.
+        read: Reads it.
+        failure: What `read` raises if what it finds does not fit together.
+    """
+    for n_left in reversed(range(_TRIES)):
+        _restore(place)
+        found = _identity(place)
+        try:
+            return read()
+        except failure:
+            is_steady = _identity(place) == found
+            is_away = found is None and _leftovers(place, _REPLACED)
+            if not n_left or (is_steady and not is_away):
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _swap_in(staging: Path, place: Path) -> None:
     # A full folder cannot be renamed over another one: what is there steps aside first, under a
-    # name from which `restore` brings it back. So a crash between the two renames loses nothing.
+    # name from which `_restore` brings it back. So a crash between the two renames loses nothing.
     # If another writer or a restoring reader is quicker, its folder steps aside as well.
     aside: list[Path] = []
     for n_left in reversed(range(_TRIES)):
@@ -98,16 +112,34 @@ def _swap_in(staging: Path, place: Path) -> None:
             break
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not n_left:
-                restore(place)
+                _restore(place)
                 raise
     _sync(place.parent)
     for old in aside:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _restore(place: Path) -> None:
+    """Bring back a folder that stepped aside for a new one that never came."""
+    if _identity(place) is not None:
+        return
+    for old in sorted(_leftovers(place, _REPLACED), key=_changed_at, reverse=True):
+        with contextlib.suppress(OSError):  # another process was quicker
+            old.rename(place)
+            return
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
 def _sweep(place: Path) -> None:
     """Remove what dead processes left half-written, or replaced, beside place."""
-    restore(place)
+    _restore(place)
     for suffix in (_WRITING, _REPLACED):
         for leftover in _leftovers(place, suffix):
             pid = leftover.name.rpartition(suffix)[2].partition("-")[0]
