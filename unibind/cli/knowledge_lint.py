@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibind.cli.output import AsJson, emit, warn
+from unibind.cli.output import AsJson, emit, printable, warn
 
 if TYPE_CHECKING:
     from unibind.knowledge.lint import Finding
@@ -89,8 +89,6 @@ def _print(
     name: str, n_lines: int, findings: "list[Finding]", attribute_findings: "list[Finding]"
 ) -> None:
     from collections import Counter
-
-    from unibind.cli.knowledge_tables import printable
 
     for file, group in (
         ("descriptions.jsonl", findings),

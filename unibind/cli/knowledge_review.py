@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibind.cli.output import AsJson, emit
+from unibind.cli.output import AsJson, emit, printable
 
 if TYPE_CHECKING:
     from unibind.knowledge.base import KnowledgeBase, Line
@@ -157,6 +157,4 @@ def _short(line: "Line") -> "dict[str, Json]":
 
 
 def _told(line: "Line") -> str:
-    from unibind.cli.knowledge_tables import printable
-
     return printable(f"{line.class_name} ({line.view}): {line.text}")

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections import Counter
 
+from unibind.cli.output import printable
 from unibind.knowledge.base import KnowledgeBase
 from unibind.types import Json
 
@@ -87,10 +88,3 @@ def print_class(base: KnowledgeBase, class_name: str, rows: list[dict[str, Json]
                 f"{name} {low:g} to {high:g}" for name, (low, high) in entry.ranges.items()
             )
             console.print(Text(f"{entry.sensor}: {ranges}"))
-
-
-def printable(text: str) -> str:
-    """Return text that a terminal shows as it is: what is invisible becomes its escape."""
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )

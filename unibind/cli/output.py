@@ -12,7 +12,7 @@ import typer
 from unibind.errors import UnibindError
 from unibind.types import Json, ProgressCallback
 
-__all__ = ["AsJson", "emit", "progress", "report_errors", "stop", "warn"]
+__all__ = ["AsJson", "emit", "printable", "progress", "report_errors", "stop", "warn"]
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -24,7 +24,8 @@ AsJson = Annotated[
 def emit(value: Json, *, as_json: bool, people: Callable[[], None]) -> None:
     """Print a result: as one JSON document, or as `people` prints it."""
     if as_json:
-        print(json.dumps(value, ensure_ascii=False, indent=2))
+        is_utf8 = (sys.stdout.encoding or "").lower() in ("utf-8", "utf8")
+        print(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
     else:
         people()
 
@@ -34,9 +35,16 @@ def warn(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def printable(text: str) -> str:
+    """Return text that a terminal shows as it is: what is invisible becomes its escape."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+
+
 def stop(message: str) -> NoReturn:
     """Leave with exit code 1 and one clear line."""
-    warn(f"error: {message}")
+    warn(printable(f"error: {message}"))
     raise SystemExit(1)
 
 

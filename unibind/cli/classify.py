@@ -1,0 +1,142 @@
+"""``unibind classify``: which of some classes a file is, of any classes that have a name."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unibind.cli.items import ModalityOption, SpaceOption, embed_items, gather, rows_of, tell_bad
+from unibind.cli.output import AsJson, emit, printable
+from unibind.errors import InvalidInputError
+from unibind.types import Json, Prediction
+
+if TYPE_CHECKING:
+    from unibind.alignment.centers import ClassCenters
+    from unibind.cli.items import Embedded
+    from unibind.engine import Engine
+
+__all__ = ["classify"]
+
+_BAR_WIDTH = 20
+
+
+def classify(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Files, folders, or - for stdin.")
+    ],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help='Names: "a cat,a dog", or @names.txt with one a line.'),
+    ] = None,
+    knowledge: Annotated[
+        str | None, typer.Option(help="Or a knowledge base: everyday, or a folder.")
+    ] = None,
+    modality: ModalityOption = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show of each file.")] = 5,
+    space: SpaceOption = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Say which of your classes each file is.
+
+    Any classes that have a name will do, and nothing needs to be trained.
+    """
+    names = _names(classes, knowledge)
+    import unibind
+
+    with unibind.open(space) as engine:
+        centers = engine.centers(classes=names, knowledge=knowledge)
+        items = gather(engine, files, modality=modality)
+        embedded = embed_items(engine, items)
+        predictions = _decide(engine, embedded, centers)
+    results = [
+        {"file": item.name, "modality": item.modality, "predictions": _rows(ranked[:top])}
+        for item, ranked in zip(embedded.items, predictions, strict=True)
+    ]
+    result = {
+        "space": space,
+        "results": results,
+        "failures": rows_of(embedded.bad),
+        "left_out": dict(items.left_out),
+    }
+    emit(result, as_json=as_json, people=lambda: _print(results))
+    tell_bad(embedded.bad, len(results) + len(embedded.bad))
+
+
+def _names(classes: Sequence[str] | None, knowledge: str | None) -> list[str] | None:
+    if (classes is None) == (knowledge is None):
+        raise typer.BadParameter(
+            'say either --classes "a cat,a dog" or --knowledge NAME', param_hint="--classes"
+        )
+    if classes is None:
+        return None
+    from unibind.alignment.centers import check_labels
+
+    names = [name for given in classes for name in _read_names(given)]
+    try:
+        check_labels(names)
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error), param_hint="--classes") from None
+    return names
+
+
+def _read_names(given: str) -> list[str]:
+    """Return the names of one --classes: a file's lines, or comma-separated as in CSV."""
+    if given.startswith("@"):
+        try:
+            lines = Path(given[1:]).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(
+                f"cannot read the class names in {given[1:]}: {error}"
+            ) from None
+        return [line.strip() for line in lines if line.strip()]
+    try:
+        rows = list(csv.reader(io.StringIO(given), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise typer.BadParameter(
+            f"{given!r} is not a comma-separated list ({error}); put a name that holds a comma "
+            "in quotes: '\"salt, coarse\",sugar'",
+            param_hint="--classes",
+        ) from None
+    return [name.strip() for row in rows for name in row]
+
+
+def _decide(
+    engine: "Engine", embedded: "Embedded", centers: "ClassCenters"
+) -> list[list[Prediction]]:
+    ranked: list[list[Prediction]] = [[] for _ in embedded.items]
+    for modality in {item.modality for item in embedded.items}:
+        rows = [row for row, item in enumerate(embedded.items) if item.modality == modality]
+        decided = engine.decide(modality, embedded.embeddings[rows], centers)
+        for row, predictions in zip(rows, decided, strict=True):
+            ranked[row] = predictions
+    return ranked
+
+
+def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Json]]:
+    return [
+        {"label": each.label, "score": each.score, "probability": each.probability}
+        for each in predictions
+    ]
+
+
+def _print(results: Sequence[dict[str, Json]]) -> None:
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for result in results:
+        console.print(Text(printable(result["file"]), style="bold"), soft_wrap=True)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(justify="right", width=7)
+        table.add_column(width=_BAR_WIDTH)
+        table.add_column(overflow="fold")
+        for row in result["predictions"]:
+            share = row["probability"]
+            bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH)
+            table.add_row(f"{share:.1%}", bar, Text(printable(row["label"])))
+        console.print(table)
