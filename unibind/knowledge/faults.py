@@ -204,8 +204,8 @@ _DEBRIS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _PLACEHOLDER = re.compile(
-    r"""\{\{?\s*\w+\s*\}?\}|\$\{\w+\}|%\(?\w+\)?s\b|<(?:class|name|object|insert|your)[^>]*>
-    |\[(?:class|name|object|insert|your|something|x)[^\]]*\]|\bclass_name\b|\blorem\ ipsum\b
+    r"""\{\{?\s*\w+\s*\}?\}|\$\{\w+\}|%\(?\w+\)?s\b|<(?i:class|name|object|insert|your)[^>]*>
+    |\[(?i:class|name|object|insert|your|something|x)[^\]]*\]|\bclass_name\b|\blorem\ ipsum\b
     |\b(?:TODO|TBD|FIXME|XXX|N/A|NaN|undefined|placeholder)\b|^\W*(?:null|none|nil)\W*$""",
     re.VERBOSE,
 )
