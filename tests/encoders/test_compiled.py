@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from unibind.encoders.compiled import Input, compile_network, n_threads
+from unibind.encoders.compiled import Input, compile_network, n_threads, side_by_side
 
 INPUTS = (Input("values", np.float32, ("B", 3)),)
 
@@ -113,6 +113,22 @@ def test_what_cannot_be_exported_runs_in_torch(caplog):
     expected = [1, 2, 3] * np.sort(values(4), axis=1) ** 2
     np.testing.assert_allclose(forward(values(4)), expected, rtol=1e-5)
     assert "runs in torch, slower" in caplog.text
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 5, 23])
+def test_batches_side_by_side_come_back_in_their_order(n):
+    sizes = []
+
+    def encode(batch):
+        sizes.append(len(batch))
+        return np.array([[item, -item] for item in batch], np.float32)
+
+    features = side_by_side(encode, range(n), batch_size=4, dim=2)
+    np.testing.assert_array_equal(
+        features, [[item, -item] for item in range(n)] or np.empty((0, 2))
+    )
+    assert sum(sizes) == n
+    assert all(size <= 4 for size in sizes)
 
 
 def test_threads_are_those_asked_for_or_the_cores_we_have(monkeypatch):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from unibind import weights
-from unibind.encoders.compiled import Forward, Input, compile_network
+from unibind.encoders.compiled import Forward, Input, compile_network, side_by_side
 from unibind.encoders.fingerprints import fingerprint_of, weight_hashes
 from unibind.encoders.imagenet_labels import ImagenetLabel, read_labels
 from unibind.modalities.image import IMAGE, READING, accept
@@ -34,7 +34,7 @@ and a brick wall, the moon and a starry sky one above."""
 
 _NAME = "efficientnet-lite0"
 _FILE = "efficientnet-lite0.pth"
-_BATCH = 32
+_BATCH = 4
 _PIXELS = Input("pixels", np.uint8, ("B", SIDE, SIDE, 3))
 _FEATURES = Input("features", np.float32, ("B", 1280))
 
@@ -74,12 +74,10 @@ class EfficientNetLite0:
         Raises:
             InvalidInputError: An item is not a picture that the modality takes.
         """
-        features = np.empty((len(items), self.dim), dtype=np.float32)
-        for start in range(0, len(items), _BATCH):
-            batch = items[start : start + _BATCH]
-            pixels = np.stack([preprocess(accept(item)) for item in batch])
-            features[start : start + len(batch)] = self._trunk(pixels)
-        return features
+        return side_by_side(self._encode_batch, items, batch_size=_BATCH, dim=self.dim)
+
+    def _encode_batch(self, items: Sequence[Any]) -> FloatArray:
+        return self._trunk(np.stack([preprocess(accept(item)) for item in items]))
 
     def logits(self, features: FloatArray) -> FloatArray:
         """Return ImageNet's logits, shape (N, 1000), of features, shape (N, 1280)."""

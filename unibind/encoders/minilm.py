@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from unibind import weights
-from unibind.encoders.compiled import Forward, Input, compile_network
+from unibind.encoders.compiled import Forward, Input, compile_network, side_by_side
 from unibind.encoders.fingerprints import fingerprint_of, weight_hashes
 from unibind.modalities.text import TEXT, accept
 from unibind.types import FloatArray
@@ -27,7 +27,7 @@ MAX_TOKENS = 256
 """Word pieces that are read, two markers included; the rest of a longer text is ignored."""
 
 _NAME = "minilm-l6"
-_BATCH = 32
+_BATCH = 8
 _INPUTS = (Input("ids", np.int64, ("B", "T")), Input("mask", np.float32, ("B", "T")))
 
 
@@ -64,11 +64,14 @@ class MiniLM:
         """
         pieces = self._tokenizer.encode_batch_fast([accept(item) for item in items])
         tokens = [encoding.ids for encoding in pieces]
-        features = np.empty((len(tokens), self.dim), dtype=np.float32)
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        for start in range(0, len(by_length), _BATCH):
-            rows = by_length[start : start + _BATCH]
-            features[rows] = self._network(*_padded([tokens[row] for row in rows]))
+        features = np.empty((len(tokens), self.dim), dtype=np.float32)
+        features[by_length] = side_by_side(
+            lambda batch: self._network(*_padded(batch)),
+            [tokens[row] for row in by_length],
+            batch_size=_BATCH,
+            dim=self.dim,
+        )
         return features
 
     def count_tokens(self, items: Sequence[str]) -> list[int]:
