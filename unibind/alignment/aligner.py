@@ -6,9 +6,9 @@ Whatever is not fixed by hand is chosen on classes that a fit has not seen: the 
 ridge, the weight of the semantic prior, and the penalty of seen classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 MAX_REFERENCES = 1000
 TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,16 +106,21 @@ class Aligner:
             progress: Called as the linear head trains.
 
         Raises:
-            InvalidInputError: Too few items, features that are all equal, NaN, or of unequal
-                number to the targets.
+            InvalidInputError: Too few items, or all of one class; features that are all equal or
+                NaN; or not one target, prior and vote for each item.
         """
         rows = check_rows(inputs, width=inputs.shape[-1], what="features")
-        if len(rows) != len(targets.rows):
+        _check_count("targets", len(targets.rows), len(rows))
+        if len(targets.names) < 2:
             raise InvalidInputError(
-                f"{len(rows)} items with {len(targets.rows)} targets; one each is needed"
+                f"all items belong to {targets.names[0]!r}; a head needs at least two classes or "
+                "captions to tell apart"
             )
+        if prior is not None:
+            prior = check_rows(prior, width=targets.points.shape[1], what="semantic priors")
+            _check_count("semantic priors", len(prior), len(rows))
         path = path or RidgePath.of(rows)
-        choice = self._choose(path, targets, prior, np.asarray(judged) if judged else None)
+        choice = self._choose(path, targets, prior, _votes(judged, len(rows)))
         weight, bias = path.solve(targets.of_items(), choice.strength)
         temperature = choice.temperature
         if self.method == "linear":
@@ -137,7 +144,7 @@ class Aligner:
             encoder=encoder,
             temperature=temperature,
             prior_weight=choice.prior_weight,
-            seen=targets.names,
+            seen=targets.names if targets.are_classes else (),
             seen_penalty=choice.seen_penalty,
             references=choice.references,
             params={
@@ -156,20 +163,19 @@ class Aligner:
         path: RidgePath,
         targets: Targets,
         prior: FloatArray | None,
-        judged: npt.NDArray[np.bool_] | None,
+        votes: npt.NDArray[np.bool_],
     ) -> Choice:
         folds = targets.folds(self.n_folds, seed=self.seed)
-        votes = np.ones(len(targets.rows), dtype=bool) if judged is None else judged
         said = [rows[votes[rows]] for rows in folds]
         strengths = STRENGTHS if self.strength is None else (self.strength,)
         weights = PRIOR_WEIGHTS if self.prior_weight is None else (self.prior_weight,)
-        best = (-1.0, strengths[0], 0.0)
+        ranks = {}
         for strength in strengths:
             projected = unit(path.left_out(targets.of_items(), strength, folds))
             for weight in weights if prior is not None else (0.0,):
                 held_out = _HeldOut(fuse(projected, prior, weight), targets, said, self.seed)
-                best = max(best, (held_out.reciprocal_rank(), strength, weight))
-        rank, strength, weight = best
+                ranks[strength, weight] = held_out.reciprocal_rank()
+        strength, weight = _best(ranks)
         unseen = path.left_out(targets.of_items(), strength, folds)
         one_by_one = [np.array([row]) for row in range(len(targets.rows))]
         seen = path.left_out(targets.of_items(), strength, one_by_one)
@@ -177,11 +183,34 @@ class Aligner:
         return Choice(
             strength=strength,
             prior_weight=weight,
-            reciprocal_rank=rank,
+            reciprocal_rank=ranks[strength, weight],
             temperature=held_out.temperature(),
             seen_penalty=held_out.seen_penalty(fuse(unit(seen), prior, weight)),
             references=held_out.embeddings[held_out.references],
         )
+
+
+def _check_count(what: str, found: int, needed: int) -> None:
+    if found != needed:
+        raise InvalidInputError(f"{needed} items with {found} {what}; one each is needed")
+
+
+def _votes(judged: Sequence[bool] | None, n_items: int) -> npt.NDArray[np.bool_]:
+    votes = np.ones(n_items, dtype=bool) if judged is None else np.asarray(judged, dtype=bool)
+    _check_count("entries of judged", len(votes), n_items)
+    if not votes.any():
+        raise InvalidInputError("no item is judged; the choices need at least one")
+    return votes
+
+
+def _best(worth: Mapping[_T, float]) -> _T:
+    """Return the choice with the highest worth; of equals the nearest to the middle of the grid.
+
+    Few classes say little: every choice may find all their items.
+    """
+    highest, grid = max(worth.values()), list(worth)
+    equals = [choice for choice in grid if np.isclose(worth[choice], highest)]
+    return min(equals, key=lambda choice: abs(2 * grid.index(choice) + 1 - len(grid)))
 
 
 class _HeldOut:
@@ -226,7 +255,7 @@ class _HeldOut:
                 losses.append(np.logaddexp.reduce(logits, axis=1) - right)
             return float(np.concatenate(losses).mean())
 
-        return min(TEMPERATURES, key=loss)
+        return _best({temperature: -loss(temperature) for temperature in TEMPERATURES})
 
     def seen_penalty(self, seen: FloatArray) -> float:
         """Return the mean over folds of the penalty that balances its classes with the rest.

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from unibind import artifact
 from unibind.alignment.geometry import check_rows, unit
@@ -25,6 +25,9 @@ __all__ = ["SCORING", "SELECTION", "ClassCenters", "check_labels"]
 KIND = "centers"
 FORMAT_VERSION = 1
 _FILE = "centers.safetensors"
+
+_MAX_COSINES = 2**25
+"""Cosines to single centers that are held at once: 128 MiB."""
 
 _SHARPNESS = 0.05
 """Temperature of the log-sum-exp scoring rule, in units of cosine."""
@@ -110,7 +113,7 @@ class ClassCenters:
         if n_centers is not None and n_centers < 1:
             raise InvalidInputError(f"K = {n_centers} centers per class; at least 1 is needed")
         k = n_centers or max(len(rows) for rows in lines)
-        width = lines[0].shape[1]
+        width = lines[0].shape[-1]
         rows_of = [check_rows(rows, width=width, what="sentence embeddings") for rows in lines]
         means = np.stack([rows.mean(axis=0) for rows in rows_of])  # (C, D)
         vectors = np.repeat(unit(means)[:, None, :], k, axis=1)  # (C, K, D)
@@ -131,7 +134,7 @@ class ClassCenters:
 
         These are what a head is trained towards.
         """
-        return unit(self.vectors.mean(axis=1) - self._common())
+        return unit(_directions(self.vectors) - self._common())
 
     def scores(self, embeddings: FloatArray, *, space: SpaceId | None = None) -> FloatArray:
         """Return how near each embedding is to each class, shape (N, C), cosines in [-1, 1].
@@ -150,7 +153,11 @@ class ClassCenters:
                 "the centers' text tower, or rebuild the centers with `unibind align`"
             )
         rows = check_rows(embeddings, width=self.dim, what="embeddings")
-        return SCORING[self.scoring](rows, self.vectors, self._common())
+        score, common = SCORING[self.scoring], self._common()
+        n_classes, k, _ = self.vectors.shape
+        step = max(1, _MAX_COSINES // (n_classes * k))
+        blocks = [rows[start : start + step] for start in range(0, max(1, len(rows)), step)]
+        return np.concatenate([score(block, self.vectors, common) for block in blocks])
 
     def save(self, path: Path, *, parents: dict[str, str] | None = None) -> None:
         """Write the centers as a folder; what was there is replaced.
@@ -172,7 +179,7 @@ class ClassCenters:
             parents=parents,
             params=params,
         ) as folder:
-            save_file({"vectors": self.vectors}, folder / _FILE)
+            (folder / _FILE).write_bytes(save({"vectors": np.ascontiguousarray(self.vectors)}))
 
     @classmethod
     def open(cls, path: Path) -> "ClassCenters":
@@ -196,8 +203,8 @@ class ClassCenters:
         """Return what all classes share, shape (D,)."""
         if not self.centred:
             return np.zeros(self.dim, dtype=np.float32)
-        means = self.vectors.mean(axis=1)  # (C, D)
-        common: FloatArray = means.sum(axis=0) / (len(means) + ORIGIN_WEIGHT)
+        directions = _directions(self.vectors)
+        common: FloatArray = directions.sum(axis=0) / (len(directions) + ORIGIN_WEIGHT)
         return common
 
 
@@ -207,7 +214,9 @@ def check_labels(labels: Sequence[str]) -> None:
     Raises:
         InvalidInputError: It is otherwise.
     """
-    if not labels:
+    if isinstance(labels, str):
+        raise InvalidInputError(f"one class was given where a list was needed; write [{labels!r}]")
+    if not len(labels):
         raise InvalidInputError("the list of classes is empty; give at least one class")
     blank = [row for row, label in enumerate(labels) if not label.strip()]
     if blank:
@@ -275,7 +284,16 @@ SELECTION: Mapping[str, Callable[..., IntArray]] = MappingProxyType(
 
 
 def _mean(embeddings: FloatArray, vectors: FloatArray, common: FloatArray) -> FloatArray:
-    return embeddings @ unit(vectors.mean(axis=1) - common).T  # (N, D) @ (D, C) -> (N, C)
+    return embeddings @ unit(_directions(vectors) - common).T  # (N, D) @ (D, C) -> (N, C)
+
+
+def _directions(vectors: FloatArray) -> FloatArray:
+    """Return the direction of each class's mean, shape (C, D).
+
+    Its length says only how much the class's sentences differ, and how often a short list of them
+    was filled up with their mean.
+    """
+    return unit(vectors.mean(axis=1))
 
 
 def _each(embeddings: FloatArray, vectors: FloatArray, common: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from unibind import artifact
 from unibind.alignment.geometry import check_rows, unit
@@ -34,7 +34,7 @@ class Head:
         encoder: Fingerprint of the encoder whose features it takes.
         temperature: Logits are score / temperature; sets how sure probabilities are.
         prior_weight: Length at which the semantic prior is added to the head's unit vector.
-        seen: Names of what it was trained on.
+        seen: Names of the classes that it was trained on; none if it was trained on captions.
         seen_penalty: Taken from the scores of seen classes where unseen ones compete with them.
         references: Embeddings of training items by fits that had not seen their class, shape
             (M, D): what the head makes of items in general, by which hubs are known. May be empty.
@@ -107,7 +107,7 @@ class Head:
         ) as folder:
             names = ("weight", "bias", "mean", "scale", "references")
             arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
-            save_file(arrays, folder / _FILE)
+            (folder / _FILE).write_bytes(save(arrays))
 
     @classmethod
     def open(cls, path: Path) -> "Head":

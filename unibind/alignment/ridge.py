@@ -12,7 +12,8 @@ from unibind.types import FloatArray, IntArray
 
 __all__ = ["RidgePath"]
 
-_SCALE_FLOOR = 1e-6
+_CONSTANT = 1e-6
+"""An input that varies by less than this share of its mean is taken as constant: it is rounding."""
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -21,12 +22,13 @@ Float64Array = npt.NDArray[np.float64]
 class RidgePath:
     """One decomposition of the inputs, from which the fit at every strength follows at once.
 
-    With Z the standardised inputs, a strength s adds s times the mean diagonal of Z Z^T to it, so
-    that the same strength means the same for any number of inputs and rows.
+    With Z the standardised inputs, a strength s adds s times the mean diagonal of Z Z^T to it: the
+    mean squared length of a row. So the same strength means the same for any number of inputs and
+    in any units of theirs, and weighs less against more rows.
 
     Attributes:
         mean: Mean of the inputs, shape (F,).
-        scale: Standard deviation of the inputs, shape (F,), floored.
+        scale: Standard deviation of the inputs, shape (F,); 1 for constant ones.
         rotated: Z in the basis of its right singular vectors, shape (N, R).
         basis: Right singular vectors of Z, shape (F, R).
         eigenvalues: Of Z^T Z, shape (R,), descending.
@@ -47,7 +49,14 @@ class RidgePath:
         """
         if len(inputs) < 2:
             raise InvalidInputError(f"{len(inputs)} training items; a head needs at least two")
-        mean, scale = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), _SCALE_FLOOR)
+        if (inputs == inputs[0]).all():
+            raise InvalidInputError(
+                "all training features are equal; the encoder sees no difference between the items"
+            )
+        # float32 sums of many rows would lose digits.
+        mean = inputs.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = inputs.std(axis=0, dtype=np.float64).astype(np.float32)
+        scale = np.where(spread > _CONSTANT * np.abs(mean), spread, np.float32(1))
         z = ((inputs - mean) / scale).astype(np.float64)
         n, width = z.shape
         small = z.T @ z if width <= n else z @ z.T
@@ -58,10 +67,6 @@ class RidgePath:
             driver="evd",  # the fastest for all of them
         )
         kept = eigenvalues > eigenvalues[-1] * 1e-9
-        if not kept.any() or eigenvalues[-1] <= 0:
-            raise InvalidInputError(
-                "all training features are equal; the encoder sees no difference between the items"
-            )
         eigenvalues, vectors = eigenvalues[kept][::-1], vectors[:, kept][:, ::-1]
         if width <= n:
             basis, rotated = vectors, z @ vectors
@@ -93,6 +98,9 @@ class RidgePath:
             strength: As in `solve`.
             folds: Row numbers of each fold; a row in no fold keeps its ordinary prediction.
 
+        Raises:
+            InvalidInputError: A fold has all rows, which leaves nothing to fit.
+
         Source:
             Allen, The relationship between variable selection and data augmentation, 1974
             (PRESS); the block form follows from the Woodbury identity.
@@ -103,6 +111,10 @@ class RidgePath:
         fitted = self.rotated @ (shrinkage[:, None] * (self.rotated.T @ centred))  # (N, D)
         predictions = fitted.copy()
         for rows in folds:
+            if len(rows) >= n:
+                raise InvalidInputError(
+                    f"a fold of all {n} rows leaves none to fit; split them into two or more"
+                )
             block = self.rotated[rows]  # (B, R)
             hat = (block * shrinkage) @ block.T + 1.0 / n  # 1/n: the bias is fitted too
             without = np.eye(len(rows)) - hat

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from unibind import artifact
 from unibind.alignment.geometry import check_rows, unit
@@ -106,7 +106,7 @@ class Space:
         with artifact.writing(
             path, kind=KIND, format_version=FORMAT_VERSION, space=self.id, params=params
         ) as folder:
-            save_file({"origin": np.ascontiguousarray(self.origin)}, folder / _FILE)
+            (folder / _FILE).write_bytes(save({"origin": np.ascontiguousarray(self.origin)}))
 
     @classmethod
     def open(cls, path: Path) -> "Space":

@@ -69,4 +69,6 @@ def choose_penalty(
     grid = np.quantile(margins, np.linspace(0, 1, n_steps))
     harmonics = [seen_unseen(scores, labels, is_seen, penalty=g).harmonic for g in grid]
     best = np.flatnonzero(np.isclose(harmonics, max(harmonics)))
-    return float(grid[best[len(best) // 2]])
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    widest = max(runs, key=lambda run: float(grid[run[-1]] - grid[run[0]]))
+    return float(grid[widest[len(widest) // 2]])

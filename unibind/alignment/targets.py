@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unibind.alignment.centers import ClassCenters
-from unibind.alignment.geometry import unit
+from unibind.alignment.geometry import check_rows, unit
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
@@ -21,11 +21,14 @@ class Targets:
         names: What the points are called: class names or captions, shape (U,).
         points: Unit-length rows, shape (U, D).
         rows: Point of each item, int64 in [0, U), shape (N,).
+        are_classes: Whether the points are classes; captions are not: each says more than one
+            thing, so that no list of names tells what was seen in training.
     """
 
     names: tuple[str, ...]
     points: FloatArray
     rows: IntArray
+    are_classes: bool = True
 
     @classmethod
     def from_labels(cls, labels: Sequence[str], centers: ClassCenters) -> "Targets":
@@ -43,7 +46,7 @@ class Targets:
                 "add the classes to the knowledge base, or leave their items out"
             )
         point_of = dict(zip(centers.labels, centers.points(), strict=True))
-        return cls._of(labels, point_of)
+        return cls._of(labels, point_of, are_classes=True)
 
     @classmethod
     def from_captions(cls, captions: Sequence[str], embeddings: FloatArray) -> "Targets":
@@ -52,17 +55,20 @@ class Targets:
         Equal captions are one target.
 
         Raises:
-            InvalidInputError: There are no items, or not one embedding for each.
+            InvalidInputError: There are no items, not one embedding for each, or one is NaN.
         """
         if len(captions) != len(embeddings):
             raise InvalidInputError(
                 f"{len(captions)} captions with {len(embeddings)} embeddings; one each is needed"
             )
-        point_of = dict(zip(captions, unit(embeddings), strict=True))
-        return cls._of(captions, point_of)
+        rows = check_rows(embeddings, width=embeddings.shape[-1], what="embeddings of captions")
+        point_of = dict(zip(captions, unit(rows), strict=True))
+        return cls._of(captions, point_of, are_classes=False)
 
     @classmethod
-    def _of(cls, names: Sequence[str], point_of: Mapping[str, FloatArray]) -> "Targets":
+    def _of(
+        cls, names: Sequence[str], point_of: Mapping[str, FloatArray], *, are_classes: bool
+    ) -> "Targets":
         if not names:
             raise InvalidInputError("no training items; a head needs at least two")
         distinct = sorted(set(names))
@@ -71,6 +77,7 @@ class Targets:
             names=tuple(distinct),
             points=np.stack([point_of[name] for name in distinct]),
             rows=np.array([number[name] for name in names], dtype=np.int64),
+            are_classes=are_classes,
         )
 
     def of_items(self) -> FloatArray:
@@ -80,10 +87,10 @@ class Targets:
     def folds(self, n_folds: int, *, seed: int) -> list[IntArray]:
         """Split the items into folds such that all items of one point fall into one fold.
 
-        A fit without a fold has never seen the fold's classes.
+        A fit without a fold has never seen the fold's classes. A fold of one class alone could
+        not tell a good fit from a bad one, so there are fewer folds if there are few classes.
         """
         n_points = len(self.names)
-        fold_of = np.random.default_rng(seed).permutation(n_points) % min(n_folds, n_points)
-        return [
-            np.flatnonzero(fold_of[self.rows] == fold) for fold in range(min(n_folds, n_points))
-        ]
+        n_folds = min(n_folds, max(2, n_points // 2))
+        fold_of = np.random.default_rng(seed).permutation(n_points) % n_folds
+        return [np.flatnonzero(fold_of[self.rows] == fold) for fold in range(n_folds)]
