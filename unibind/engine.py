@@ -35,7 +35,7 @@ from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
 from unibind.errors import ArtifactError, InvalidInputError, SpaceMismatchError
 from unibind.knowledge.base import KnowledgeBase, open_base
-from unibind.protocols import Encoder, LabelledEncoder, VectorStore
+from unibind.protocols import AlignedEncoder, Encoder, LabelledEncoder, VectorStore
 from unibind.types import FloatArray, Hit, IntArray, Json, Prediction, ProgressCallback
 
 __all__ = ["RECIPES", "Embedded", "Engine", "Recipe", "open"]
@@ -146,7 +146,9 @@ class Engine:
             names=names,
             features=features,
         )
-        return cls(space, root)
+        engine = cls(space, root)
+        engine._encoders[TEXT] = tower
+        return engine
 
     def with_encoder(self, modality: str, encoder: str) -> "Engine":
         """Return an engine of the same space with one more modality, or another encoder for it.
@@ -228,7 +230,7 @@ class Engine:
         Raises:
             InvalidInputError: The space has no such modality.
         """
-        if isinstance(items, str | bytes):
+        if isinstance(items, str | bytes | os.PathLike):
             raise InvalidInputError("one item was given where a list was needed; write [item]")
         return encode_sources(
             self.encoder(modality), items, cache=self._cache(modality), progress=progress
@@ -468,7 +470,14 @@ class Engine:
                     f"the space has no modality {modality!r}; it has {', '.join(names)}. "
                     f"Add one with `unibind align --modality {modality} --encoder NAME`"
                 )
-            self._encoders[modality] = open_encoder(names[modality])
+            encoder = open_encoder(names[modality])
+            if modality == TEXT and encoder.fingerprint != self.space.tower:
+                raise SpaceMismatchError(
+                    f"the space was made with the text tower {self.space.tower[:12]}, installed is "
+                    f"{encoder.fingerprint[:12]}; build the space again, or install the tower's "
+                    "earlier version"
+                )
+            self._encoders[modality] = encoder
         return self._encoders[modality]
 
     def head(self, modality: str) -> Head | None:
@@ -521,12 +530,14 @@ class Engine:
     def _into_space(self, modality: str, features: FloatArray) -> FloatArray:
         if modality == TEXT:
             return self.space.place(features)
-        head, prior = self.head(modality), self.prior(modality)
+        encoder, head, prior = self.encoder(modality), self.head(modality), self.prior(modality)
         if head is not None:
             named = None if prior is None else prior.embed(features)
-            return head.embed(head_inputs(self.encoder(modality), features), named)
+            return head.embed(head_inputs(encoder, features), named)
         if prior is not None:
             return prior.embed(features)
+        if isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower:
+            return self.space.place(features)
         raise InvalidInputError(
             f"{modality!r} has no head yet, and its encoder never learned names; train one with "
             f"`unibind align --modality {modality} --data FOLDER`"
@@ -562,6 +573,8 @@ class Engine:
 
 
 def _describe(failures: Sequence[Failure], n_items: int) -> str:
+    if n_items == 1:
+        return f"{failures[0].source}: {failures[0].error}"
     shown = "; ".join(f"{failure.source}: {failure.error}" for failure in failures[:3])
     more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
     return f"{len(failures)} of {n_items} items cannot be used: {shown}{more}"

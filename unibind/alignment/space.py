@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,14 @@ class Space:
     Attributes:
         id: Fingerprint of the text tower together with the names that give the origin.
         text_encoder: Name of the text tower among the installed encoders.
+        tower: Fingerprint of the text tower.
         encoders: Modality name to the name of its encoder, in this space.
         origin: Mean of the unit-length vectors of ordinary names, shape (D,).
     """
 
     id: SpaceId
     text_encoder: str
+    tower: str
     encoders: dict[str, str]
     origin: FloatArray
 
@@ -73,6 +75,7 @@ class Space:
         return cls(
             id=SpaceId(hashlib.sha256(content.encode()).hexdigest()),
             text_encoder=text_encoder,
+            tower=tower.fingerprint,
             encoders=dict(encoders),
             origin=unit(rows).mean(axis=0),
         )
@@ -93,8 +96,7 @@ class Space:
 
     def with_encoder(self, modality: str, encoder: str) -> "Space":
         """Return the same space with one more modality, or another encoder for it."""
-        encoders = {**self.encoders, modality: encoder}
-        return Space(self.id, self.text_encoder, encoders, self.origin)
+        return replace(self, encoders={**self.encoders, modality: encoder})
 
     def save(self, path: Path) -> None:
         """Write the space as a folder; what was there is replaced.
@@ -102,7 +104,11 @@ class Space:
         Raises:
             ArtifactError: The place cannot be written.
         """
-        params = {"text_encoder": self.text_encoder, "encoders": self.encoders}
+        params = {
+            "text_encoder": self.text_encoder,
+            "tower": self.tower,
+            "encoders": self.encoders,
+        }
         with artifact.writing(
             path, kind=KIND, format_version=FORMAT_VERSION, space=self.id, params=params
         ) as folder:
@@ -119,6 +125,7 @@ class Space:
         return cls(
             id=manifest.space or SpaceId(""),
             text_encoder=manifest.params["text_encoder"],
+            tower=manifest.params["tower"],
             encoders=dict(manifest.params["encoders"]),
             origin=load_file(path / _FILE)["origin"],
         )
