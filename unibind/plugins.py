@@ -4,22 +4,28 @@ A package offers parts to unibind by declaring entry points in one of `GROUPS`. 
 are declared the same way, in pyproject.toml, so whatever works for them works for a stranger.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any
 
 from unibind.errors import PluginError
 
 __all__ = ["GROUPS", "Plugin", "load", "names", "plugins"]
 
-GROUPS = (
-    "unibind.modalities",
-    "unibind.encoders",
-    "unibind.writers",
-    "unibind.stores",
-    "unibind.connectors",
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "unibind.modalities": "modality",
+        "unibind.encoders": "encoder",
+        "unibind.writers": "writer",
+        "unibind.stores": "store",
+        "unibind.connectors": "connector",
+    }
 )
+"""Entry point group to what one of its parts is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def load(group: str, name: str) -> Any:
         PluginError: No package declares the name, two declare it differently, or its import fails.
     """
     entries = [entry for entry in _entries(group) if entry.name == name]
-    kind = group.removeprefix("unibind.").removesuffix("s")
+    kind = GROUPS[group]
     if not entries:
         known = ", ".join(names(group)) or "none"
         raise PluginError(
@@ -77,16 +83,31 @@ def load(group: str, name: str) -> Any:
         raise PluginError(
             f"several packages declare a {kind} called {name!r}: {owners}; uninstall all but one"
         )
+    entry = entries[0]
+    owner = _package(entry)
     try:
-        return entries[0].load()
-    except ImportError as error:
+        module = import_module(entry.module)
+    # What a stranger's module does when it is imported is not ours to foresee; most often a
+    # library is missing, or was built for another version of what it links to.
+    except (
+        ImportError,
+        OSError,
+        SyntaxError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        NameError,
+        AttributeError,
+    ) as error:
         raise PluginError(
-            f"the {kind} {name!r} of {_package(entries[0])} does not import: {error}; "
+            f"the {kind} {name!r} of {owner} does not import: {error!r}; "
             f"install what is missing (perhaps an extra: pip install 'unibind[...]')"
         ) from error
+    try:
+        return reduce(getattr, entry.attr.split(".") if entry.attr else [], module)
     except AttributeError as error:
         raise PluginError(
-            f"the {kind} {name!r} of {_package(entries[0])} points to {entries[0].value!r}, "
+            f"the {kind} {name!r} of {owner} points to {entry.value!r}, "
             f"which is not there: {error}; correct its entry point"
         ) from error
 
