@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -189,7 +188,7 @@ def tell_bad(bad: Sequence[Bad], n_all: int, *, outcome: str = "") -> None:
     """
     if not bad:
         return
-    told = [f"{each.name}: {each.error}" for each in bad]
+    told = [f"{each.name or repr('')}: {each.error}" for each in bad]
     rest = f"; {outcome}" if outcome else ""
     if len(bad) == 1:
         of_all = f"1 of {n_all:,} cannot be used: " if n_all > 1 else ""
@@ -262,11 +261,12 @@ def _is_no_file(path: Path) -> bool:
         return False
 
 
-@cache
 def _stdin() -> bytes:
     from unibind.encoders.pipeline import MAX_FILE_BYTES
 
     content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    if not content:
+        raise InvalidInputError("nothing came in on standard input")
     if len(content) > MAX_FILE_BYTES:
         raise InvalidInputError(f"standard input has more than {MAX_FILE_BYTES:,} bytes")
     return content

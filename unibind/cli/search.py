@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -118,15 +119,15 @@ def _check_stored(engine: "Engine", space: str, modalities: Sequence[str] | None
 
 
 def _query(engine: "Engine", file: str | None, text: str | None, modality: str | None) -> "Item":
+    if file is not None and Path(file).is_dir():
+        raise InvalidInputError(f"{file} is a folder; search by one file of it")
     items = gather(
         engine,
         [] if file is None else [file],
         texts=[] if text is None else [text],
         modality=modality,
     )
-    tell_bad(items.bad, len(items.bad) + len(items.found))
-    if len(items.found) > 1:
-        raise InvalidInputError(f"{file} is a folder; search by one file of it")
+    tell_bad(items.bad, 1)
     return items.found[0]
 
 

@@ -59,7 +59,8 @@ def path(name: str) -> Path:
             f"the weights of {name} in {folder} are damaged: the hash of {', '.join(damaged)} "
             f"is not the pinned one; {remedy} to repair them"
         )
-    raise FetchError(f"the weights of {name} are not in {folder}; {remedy}")
+    of_mini = ", or without a name for all that the space mini needs" if model.in_mini else ""
+    raise FetchError(f"the weights of {name} are not in {folder}; {remedy}{of_mini}")
 
 
 def fetch(name: str, *, progress: ProgressCallback | None = None) -> Path:
