@@ -141,6 +141,17 @@ def test_alpha_is_laid_over_white(mode):
     np.testing.assert_allclose(item, expected, atol=1.01)
 
 
+def test_alpha_is_laid_over_white_in_a_reduced_picture_too():
+    # Hidden colours of transparent pixels must not bleed into their neighbours.
+    rgba = np.zeros((4, 2 * MAX_SIDE, 4), np.uint8)
+    rgba[:, :MAX_SIDE] = (200, 30, 40, 255)
+    item = read(encoded(Image.fromarray(rgba), "PNG"))
+    assert item.shape == (2, MAX_SIDE, 3)
+    np.testing.assert_array_equal(item[0, MAX_SIDE // 2 - 4], (200, 30, 40))
+    np.testing.assert_array_equal(item[0, MAX_SIDE // 2 + 4], (255, 255, 255))
+    assert item[:, :, 0].min() >= 199
+
+
 def test_an_animation_gives_its_first_frame():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "PNG", "WEBP"):

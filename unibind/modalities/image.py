@@ -192,29 +192,30 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 def _to_item(picture: Image.Image, turn: Image.Transpose | None) -> UInt8Array:
-    picture = _to_rgb(picture)
+    picture = _to_colours(picture)
     if max(picture.size) > MAX_SIDE:
         picture = _reduced(picture)
+    if picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     if turn is not None:
         picture = picture.transpose(turn)
-    return np.array(picture)
+    return np.array(picture.convert("RGB"))
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
     scale = MAX_SIDE / max(picture.size)
     # A very long and thin picture keeps at least one pixel across.
     width, height = (max(1, round(side * scale)) for side in picture.size)
+    # Of RGBA, Pillow weighs the colours with their alpha here.
     return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _to_colours(picture: Image.Image) -> Image.Image:
+    """Return the picture in a mode that can be resized: RGBA if it is transparent, or RGB."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         picture = Image.fromarray(_samples_to_uint8(np.asarray(picture), picture.mode))
-    if picture.has_transparency_data:
-        opaque = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, opaque).convert("RGB")
-    return picture.convert("RGB")
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _samples_to_uint8(samples: npt.NDArray[Any], mode: str) -> UInt8Array:
