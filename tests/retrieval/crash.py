@@ -239,17 +239,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**31)
     arguments = parser.parse_args()
-    print(f"{arguments.kills} kills, seed {arguments.seed}", flush=True)
+    print(f"{arguments.kills} kills, seed {arguments.seed}", flush=True)  # noqa: T201
 
     def progress(n_kills: int, n_steps: int) -> None:
         if n_kills % 50 == 0:
-            print(f"{n_kills} kills survived, {n_steps} steps acknowledged", flush=True)
+            print(f"{n_kills} kills survived, {n_steps} steps acknowledged", flush=True)  # noqa: T201
 
     with tempfile.TemporaryDirectory(prefix="unibind-kill-") as folder:
         n_steps = kill_at_random(
             Path(folder), arguments.kills, seed=arguments.seed, progress=progress
         )
-    print(f"{arguments.kills} kills: all {n_steps} acknowledged steps were there, nothing else")
+    print(f"{arguments.kills} kills: all {n_steps} acknowledged steps were there, nothing else")  # noqa: T201
 
 
 if __name__ == "__main__":

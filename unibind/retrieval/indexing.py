@@ -1,6 +1,7 @@
 """Building indexes: candidates are built and measured in turn until one keeps its recall."""
 
 import logging
+import math
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from unibind.types import FloatArray, ProgressCallback
 __all__ = ["Built", "build_best", "drop", "record"]
 
 _log = logging.getLogger(__name__)
-_SAMPLED_QUERIES = 128
+_SAMPLED_QUERIES = 512
 _MEASURED_K = 10
+_MOVED = 0.3
 _TIE = 1e-6
 # Product quantisation cannot be trained with less, and no index is faster than a scan of so few.
 _FEW_ROWS = 1024
@@ -140,9 +142,17 @@ def _tuned(index: Index, shard: Shard, queries: FloatArray, n_own: int) -> Plan:
             slots = np.where((slots >= 0) & among[slots], slots, -1)
         found = np.minimum((_scores(shard, queries, slots) >= floor).sum(axis=1), wanted)
         plan = replace(plan, recall=float((found.mean() - n_own) / (wanted - n_own)))
-        if plan.recall >= plan.wanted_recall:
+        if _surely(plan.recall, len(queries) * (wanted - n_own)) >= plan.wanted_recall:
             break
     return plan
+
+
+def _surely(recall: float, n_tried: int) -> float:
+    """Return the lower end of the 95 % Wilson interval of a share that was measured."""
+    z = 1.645
+    middle = recall + z * z / (2 * n_tried)
+    spread = z * math.sqrt(recall * (1 - recall) / n_tried + (z / (2 * n_tried)) ** 2)
+    return (middle - spread) / (1 + z * z / n_tried)
 
 
 def _scores(shard: Shard, queries: FloatArray, slots: np.ndarray) -> FloatArray:
@@ -163,4 +173,7 @@ def _sample(view: View) -> FloatArray:
         ]
         for shard in shards
     ]
-    return np.ascontiguousarray(np.concatenate(parts))
+    rows = np.concatenate(parts)
+    # What is asked was not stored, let alone trained on: move each query off its item.
+    rows = rows + _MOVED * generator.standard_normal(rows.shape) / math.sqrt(rows.shape[1])
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
