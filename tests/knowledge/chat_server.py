@@ -13,21 +13,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ADJECTIVES = """amber bright broad coarse curved dark deep dull faint fine flat glossy heavy hollow
-large light long narrow pale plain quick rough round sharp short slender small smooth soft steady
-thick thin wide worn""".split()
-NOUNS = """back base bell border branch bristle corner cover crest edge end frame grain handle hinge
-joint knob layer ledge line panel patch plate point rim ring root seam shell side spine stem strap
-surface tip top tube wall""".split()
-VERBS = """bends catches crosses fades hangs leans lifts meets narrows opens rests rises runs shines
-slopes stands swings tapers turns widens""".split()
+ADJECTIVES = """
+amber bright broad coarse curved dark deep dull faint fine flat glossy heavy hollow large light
+long narrow pale plain quick rough round sharp short slender small smooth soft steady thick thin
+wide worn
+"""
+NOUNS = """
+back base bell border branch bristle corner cover crest edge end frame grain handle hinge joint
+knob layer ledge line panel patch plate point rim ring root seam shell side spine stem strap
+surface tip top tube wall
+"""
+VERBS = """
+bends catches crosses fades hangs leans lifts meets narrows opens rests rises runs shines slopes
+stands swings tapers turns widens
+"""
 
 
 def sentence(class_name: str, rng: random.Random) -> str:
     """Return a harmless sentence; hardly ever the same one twice."""
-    one, two = rng.sample(ADJECTIVES, 2)
-    a, b, c = rng.sample(NOUNS, 3)
-    return f"The {one} {a} of the {class_name} {rng.choice(VERBS)} where its {two} {b} has a {c}."
+    one, two = rng.sample(ADJECTIVES.split(), 2)
+    a, b, c = rng.sample(NOUNS.split(), 3)
+    verb = rng.choice(VERBS.split())
+    return f"The {one} {a} of the {class_name} {verb} where its {two} {b} has a {c}."
 
 
 def good_lines(body: dict) -> list[str]:
@@ -106,7 +113,7 @@ def chat_server(**settings) -> Iterator[ChatServer]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with site.lock:
                 site.bodies.append(body)
-                site.headers.append(dict(self.headers))
+                site.headers.append({k.title(): v for k, v in self.headers.items()})
             time.sleep(site.delay_s)
             if "response_format" in body and not site.takes_schema:
                 self._send(400, {"error": {"message": "response_format is not supported"}})

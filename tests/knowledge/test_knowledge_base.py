@@ -140,7 +140,7 @@ def test_texts_tells_an_unknown_class_from_an_unknown_view():
 
 
 def test_a_missing_base_tells_which_there_are():
-    with pytest.raises(ArtifactError, match="there are: .*everyday"):
+    with pytest.raises(ArtifactError, match=r"there are: .*everyday"):
         find_base("nowhere")
 
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 from collections import Counter
@@ -257,7 +258,7 @@ def test_two_builds_of_one_base_do_not_run_at_a_time(tmp_path):
 
 def test_a_damaged_journal_is_told_with_a_remedy(tmp_path):
     journal_path(tmp_path / "b").write_bytes(b"no database at all" * 100)
-    with pytest.raises(WriterError, match="cannot be used .* delete it"):
+    with pytest.raises(WriterError, match=r"cannot be used .* delete it"):
         run(tmp_path / "b", plan(), Author())
 
 
@@ -277,7 +278,7 @@ def test_an_estimate_counts_only_what_is_missing_and_a_journal_shortens_it(tmp_p
 def test_lines_are_shared_out_over_views_and_a_larger_number_takes_none_away():
     prompts = find_prompts(["looks", "sound", "shape"])
     shares = [[n for _, n in split_lines(total, prompts)] for total in range(3, 12)]
-    for fewer, more in zip(shares, shares[1:], strict=False):
+    for fewer, more in itertools.pairwise(shares):
         assert all(a <= b for a, b in zip(fewer, more, strict=True))
         assert sum(more) == sum(fewer) + 1
     with pytest.raises(InvalidInputError, match="2 lines per class for 3 views"):
@@ -300,7 +301,7 @@ def test_contrastive_lines_are_written_for_each_class_of_a_pair(tmp_path):
         ("cello", "heron", 1),
     ]
     assert run(tmp_path / "b", wanted, Author()).n_calls == 0
-    with pytest.raises(InvalidInputError, match="'heron|lynx' is not a pair"):
+    with pytest.raises(InvalidInputError, match=r"'heron|lynx' is not a pair"):
         pairs_from("heron|lynx", CLASSES)
 
 
@@ -360,7 +361,7 @@ def test_class_lists_come_from_text_and_files(tmp_path):
 
 
 def test_an_unknown_view_and_a_faulty_prompt_file_are_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match="unknown view 'smell'; there are .*looks"):
+    with pytest.raises(InvalidInputError, match=r"unknown view 'smell'; there are .*looks"):
         find_prompts(["looks", "smell"])
     (tmp_path / "smell.toml").write_text("id = 'smell'")
     with pytest.raises(InvalidInputError, match=r"smell.toml is not a prompt"):
@@ -384,8 +385,20 @@ def test_a_persons_own_prompt_is_used_and_recorded(tmp_path):
     assert {(x.view, base.sources[x.source].prompt_version) for x in base.lines} == {("smell", 3)}
 
 
-FAULTS = """429 429-retry-after 500 reset hang cut-body not-json cut-answer no-choices repeated
-too-few too-many""".split()
+FAULTS = [
+    "429",
+    "429-retry-after",
+    "500",
+    "reset",
+    "hang",
+    "cut-body",
+    "not-json",
+    "cut-answer",
+    "no-choices",
+    "repeated",
+    "too-few",
+    "too-many",
+]
 
 
 def faulty_days(seed):

@@ -78,7 +78,7 @@ def test_retry_after_is_honoured_and_rate_limits_without_it_are_waited_out(no_ke
 def test_a_limit_that_does_not_end_is_an_error_of_this_call(no_key):
     with (
         chat_server(faults=iter(["429"] * 9)) as site,
-        pytest.raises(WriterError, match="RateLimitError.*slow down"),
+        pytest.raises(WriterError, match=r"RateLimitError.*slow down"),
     ):
         OpenAIWriter(settings(site, n_retries=1)).write(question())
 
@@ -170,7 +170,7 @@ def test_the_local_writer_tells_a_missing_file():
     pytest.importorskip("xllamacpp")
     from unibind.knowledge.writers.local import LocalWriter
 
-    with pytest.raises(WriterUnavailableError, match="no model file nowhere.gguf"):
+    with pytest.raises(WriterUnavailableError, match=r"no model file nowhere.gguf"):
         LocalWriter(WriterSettings(model="nowhere.gguf"))
 
 
@@ -277,7 +277,7 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     with pytest.raises(InvalidInputError, match="there is no file"):
         caption_plan([tmp_path / "none.png"])
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(InvalidInputError, match="ends in '.txt'"):
+    with pytest.raises(InvalidInputError, match=r"ends in '.txt'"):
         caption_plan([tmp_path / "a.txt"])
     with pytest.raises(InvalidInputError, match="no picture or sound"):
         caption_plan([tmp_path])
