@@ -88,7 +88,8 @@ def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine
     Args:
         space: The folder of a built space, or a name: of a folder in ``indexes/``, or of one of
             `RECIPES`, which works at once with what needs no training.
-        recipe: Which of `RECIPES` to begin a space with where there is none.
+        recipe: Which of `RECIPES` to begin a space with that is not there and is not called like
+            one of them.
 
     Raises:
         ArtifactError: There is no such space or recipe, or it is damaged.
@@ -98,7 +99,7 @@ def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine
     for root in (given, SPACES / given):
         if artifact.exists(root / "space"):
             return Engine(Space.open(root / "space"), root)
-    begun = RECIPES.get(given.name if recipe is None else recipe)
+    begun = RECIPES.get(given.name) or RECIPES.get(recipe or "")
     if begun is None:
         raise ArtifactError(
             f"no space at {given} nor at {SPACES / given}; build one with `unibind quickstart` or "

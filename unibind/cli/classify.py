@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unibind.cli.items import Embedded
     from unibind.engine import Engine
 
-__all__ = ["classify"]
+__all__ = ["classify", "read_class_names"]
 
 _BAR_WIDTH = 20
 
@@ -74,7 +74,7 @@ def _names(classes: Sequence[str] | None, knowledge: str | None) -> list[str] | 
         return None
     from unibind.alignment.centers import check_labels
 
-    names = [name for given in classes for name in _read_names(given)]
+    names = [name for given in classes for name in read_class_names(given)]
     try:
         check_labels(names)
     except InvalidInputError as error:
@@ -82,15 +82,18 @@ def _names(classes: Sequence[str] | None, knowledge: str | None) -> list[str] | 
     return names
 
 
-def _read_names(given: str) -> list[str]:
-    """Return the names of one --classes: a file's lines, or comma-separated as in CSV."""
+def read_class_names(given: str) -> list[str]:
+    """Return the names of one --classes: the lines of ``@FILE``, or comma-separated as in CSV.
+
+    Raises:
+        InvalidInputError: The file cannot be read.
+        typer.BadParameter: It is not CSV.
+    """
     if given.startswith("@"):
         try:
             lines = Path(given[1:]).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(
-                f"cannot read the class names in {given[1:]}: {error}"
-            ) from None
+            raise InvalidInputError(f"cannot read classes from {given[1:]}: {error}") from None
         return [line.strip() for line in lines if line.strip()]
     try:
         rows = list(csv.reader(io.StringIO(given), skipinitialspace=True, strict=True))
