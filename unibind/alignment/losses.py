@@ -49,11 +49,12 @@ def multi_positive_loss(
     Source:
         Khosla et al., Supervised Contrastive Learning, NeurIPS 2020 (arXiv:2004.11362), eq. 2.
     """
-    logits = embeddings @ embeddings.T / temperature  # (N, D) @ (D, N) -> (N, N)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    log_shares = functional.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1)
     positive = (labels[:, None] == labels[None, :]) & ~itself
     n_positives = positive.sum(dim=1)
+    if not n_positives.any():
+        return embeddings.sum() * 0
+    logits = embeddings @ embeddings.T / temperature  # (N, D) @ (D, N) -> (N, N)
+    log_shares = functional.log_softmax(logits.masked_fill(itself, float("-inf")), dim=1)
     per_row = -log_shares.masked_fill(~positive, 0).sum(dim=1) / n_positives.clamp(min=1)
-    has_positive = n_positives > 0
-    return per_row[has_positive].mean() if has_positive.any() else per_row.sum() * 0
+    return per_row[n_positives > 0].mean()
