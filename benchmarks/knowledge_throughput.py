@@ -9,10 +9,12 @@ this one's interpreter; with one core each, the ratio is what the client loses.
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from unibind.knowledge.build import build
@@ -24,7 +26,7 @@ from unibind.types import WriterSettings
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "knowledge"))
 
 
-def serve(delay_s: float, pipe: multiprocessing.connection.Connection) -> None:
+def serve(delay_s: float, pipe: Connection) -> None:
     """Answer until told to stop: asyncio, because 32 sleeping threads would be the bottleneck."""
     import asyncio
 
@@ -44,8 +46,8 @@ def serve(delay_s: float, pipe: multiprocessing.connection.Connection) -> None:
                     + raw
                 )
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            writer.close()  # the end of the connection, or of the benchmark
 
     async def main() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -81,9 +83,9 @@ def main() -> None:
         prompts=split_lines(32, find_prompts(["looks", "sound"])),
     )
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         report = build(Path(folder) / "base", plan, author, writer_name="openai")
-        seconds = time.perf_counter() - start
+        seconds, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     ours.send("stop")
     process.join()
     ideal = arguments.in_flight / arguments.delay
@@ -96,6 +98,8 @@ def main() -> None:
         "calls_per_s": round(rate, 1),
         "ideal_calls_per_s": ideal,
         "share_of_ideal": round(rate / ideal, 3),
+        "cpu_ms_per_call": round(1000 * cpu_s / report.n_calls, 2),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
     print(json.dumps(result, indent=2))
 
