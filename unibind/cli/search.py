@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unibind.cli.items import Item
     from unibind.engine import Engine
 
-__all__ = ["search"]
+__all__ = ["condition_of", "search"]
 
 
 def search(
@@ -42,7 +42,7 @@ def search(
     """
     if (file is None) == (text is None):
         raise typer.BadParameter("give either a FILE or --text", param_hint="FILE")
-    condition = _condition(where or ())
+    condition = condition_of(where or ())
     modalities = _modalities(into)
     import unibind
 
@@ -69,7 +69,7 @@ def _modalities(into: Sequence[str] | None) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
-def _condition(given: Sequence[str]) -> dict[str, Json] | None:
+def condition_of(given: Sequence[str]) -> dict[str, Json] | None:
     """Return the condition that all of --where make together."""
     conditions = [_one_condition(each) for each in given]
     if len(conditions) < 2:
