@@ -1,5 +1,6 @@
 import logging
 import multiprocessing
+import os
 import sqlite3
 import subprocess
 import sys
@@ -172,6 +173,7 @@ def test_damage_found_by_one_process_keeps_what_another_has_begun_anew(tmp_path,
     second.close()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of files")
 def test_a_full_disk_ends_storing_with_one_warning_and_reading_goes_on(tmp_path):
     # A limit on file size is a full disk that needs no disk.
     program = textwrap.dedent(

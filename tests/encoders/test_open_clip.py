@@ -84,6 +84,13 @@ def test_features_are_what_open_clip_gives(name):
     np.testing.assert_allclose(ours.load_text(name).encode(SENTENCES), words, atol=1e-5)
 
 
+def test_items_of_another_kind_are_refused(name):
+    with pytest.raises(InvalidInputError, match="only spaces"):
+        ours.load_text(name).encode(["a cat", " "])
+    with pytest.raises(InvalidInputError, match="int64"):
+        ours.load_image(name).encode([np.zeros((4, 4, 3), np.int64)])
+
+
 def test_a_checkpoint_of_ones_own_is_named_after_its_architecture(name, folder):
     own = ours.load_text(f"small/{folder}/open_clip_model.safetensors")
     np.testing.assert_allclose(
