@@ -16,7 +16,7 @@ import numpy.typing as npt
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.heads import Head, fuse
 from unibind.alignment.hubs import without_hubs
-from unibind.alignment.ridge import RidgePath
+from unibind.alignment.ridge import RidgeFits, RidgePath
 from unibind.alignment.stacking import choose_penalty
 from unibind.alignment.targets import Targets
 from unibind.errors import InvalidInputError
@@ -120,8 +120,9 @@ class Aligner:
             prior = check_rows(prior, width=targets.points.shape[1], what="semantic priors")
             _check_count("semantic priors", len(prior), len(rows))
         path = path or RidgePath.of(rows)
-        choice = self._choose(path, targets, prior, _votes(judged, len(rows)))
-        weight, bias = path.solve(targets.of_items(), choice.strength)
+        fits = path.towards(targets.of_items())
+        choice = self._choose(fits, targets, prior, _votes(judged, len(rows)))
+        weight, bias = fits.solve(choice.strength)
         temperature = choice.temperature
         if self.method == "linear":
             from unibind.alignment.linear import Contrast, fit_linear  # torch, only if asked for
@@ -160,32 +161,35 @@ class Aligner:
 
     def _choose(
         self,
-        path: RidgePath,
+        fits: RidgeFits,
         targets: Targets,
         prior: FloatArray | None,
         votes: npt.NDArray[np.bool_],
     ) -> Choice:
-        folds = targets.folds(self.n_folds, seed=self.seed)
+        folds = targets.folds(self.n_folds, seed=self.seed, among=targets.rows[votes])
         said = [rows[votes[rows]] for rows in folds]
         strengths = STRENGTHS if self.strength is None else (self.strength,)
         weights = PRIOR_WEIGHTS if self.prior_weight is None else (self.prior_weight,)
         ranks = {}
         for strength in strengths:
-            projected = unit(path.left_out(targets.of_items(), strength, folds))
+            projected = unit(fits.left_out(strength, folds))
             for weight in weights if prior is not None else (0.0,):
                 held_out = _HeldOut(fuse(projected, prior, weight), targets, said, self.seed)
                 ranks[strength, weight] = held_out.reciprocal_rank()
         strength, weight = _best(ranks)
-        unseen = path.left_out(targets.of_items(), strength, folds)
-        one_by_one = [np.array([row]) for row in range(len(targets.rows))]
-        seen = path.left_out(targets.of_items(), strength, one_by_one)
-        held_out = _HeldOut(fuse(unit(unseen), prior, weight), targets, said, self.seed)
+        unseen = fuse(unit(fits.left_out(strength, folds)), prior, weight)
+        held_out = _HeldOut(unseen, targets, said, self.seed)
+        penalty = 0.0
+        if targets.are_classes:
+            one_by_one = [np.array([row]) for row in np.flatnonzero(votes)]
+            seen = fuse(unit(fits.left_out(strength, one_by_one)), prior, weight)
+            penalty = held_out.seen_penalty(seen)
         return Choice(
             strength=strength,
             prior_weight=weight,
             reciprocal_rank=ranks[strength, weight],
             temperature=held_out.temperature(),
-            seen_penalty=held_out.seen_penalty(fuse(unit(seen), prior, weight)),
+            seen_penalty=penalty,
             references=held_out.embeddings[held_out.references],
         )
 
@@ -217,7 +221,8 @@ class _HeldOut:
     """What fits say of items whose classes they had not seen, fold by fold.
 
     Args:
-        embeddings: Of the N items, each by a fit without its fold, shape (N, D).
+        embeddings: Of the N items, each by a fit without its fold, shape (N, D); rows in no fold
+            are never looked at.
         targets: What each item belongs to.
         folds: Rows whose outcome counts, per fold.
         seed: Of the choice of reference items.

@@ -10,7 +10,7 @@ import scipy.linalg
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["RidgePath"]
+__all__ = ["RidgeFits", "RidgePath"]
 
 _CONSTANT = 1e-6
 """An input that varies by less than this share of its mean is taken as constant: it is rounding."""
@@ -75,28 +75,47 @@ class RidgePath:
             basis = z.T @ vectors / np.sqrt(eigenvalues)
         return cls(mean, scale, rotated, basis, eigenvalues)
 
-    def solve(self, targets: FloatArray, strength: float) -> tuple[FloatArray, FloatArray]:
-        """Return the weight (F, D) and bias (D,) that map standardised inputs to targets (N, D).
+    def towards(self, targets: FloatArray) -> "RidgeFits":
+        """Return the fits to targets, shape (N, D), for every strength."""
+        bias = targets.mean(axis=0, dtype=np.float64)
+        centred = targets - bias
+        return RidgeFits(self, centred, bias, self.rotated.T @ centred)
 
-        The bias is not shrunk.
-        """
-        bias = targets.mean(axis=0)
-        shrunk = self._shrinkage(strength)[:, None] * (self.rotated.T @ (targets - bias))  # (R, D)
-        return (self.basis @ shrunk).astype(np.float32), bias.astype(np.float32)
 
-    def left_out(
-        self, targets: FloatArray, strength: float, folds: Sequence[IntArray]
-    ) -> FloatArray:
-        """Return for each row the prediction of the fit without its whole fold, shape (N, D).
+@dataclass(frozen=True, slots=True, eq=False)
+class RidgeFits:
+    """All fits of one set of inputs to one set of targets, by strength.
+
+    Attributes:
+        path: The decomposition of the inputs.
+        centred: Targets less their mean, shape (N, D).
+        bias: Mean of the targets, shape (D,); it is not shrunk.
+        projected: Centred targets in the basis of the inputs, shape (R, D).
+    """
+
+    path: RidgePath
+    centred: Float64Array
+    bias: Float64Array
+    projected: Float64Array
+
+    def solve(self, strength: float) -> tuple[FloatArray, FloatArray]:
+        """Return the weight (F, D) and bias (D,) that map standardised inputs to the targets."""
+        weight = self.path.basis @ (self._shrinkage(strength)[:, None] * self.projected)
+        return weight.astype(np.float32), self.bias.astype(np.float32)
+
+    def left_out(self, strength: float, folds: Sequence[IntArray]) -> FloatArray:
+        """Return for each row of a fold the prediction of the fit without that whole fold.
 
         Nothing is fitted again. With H the hat matrix and B the rows of a fold, the residuals
         without the fold are (I - H_BB)^-1 r_B; for a fold of one row this is the textbook
         r / (1 - h). The mean and scale of the inputs stay those of all rows.
 
         Args:
-            targets: Shape (N, D).
             strength: As in `solve`.
-            folds: Row numbers of each fold; a row in no fold keeps its ordinary prediction.
+            folds: Row numbers of each fold.
+
+        Returns:
+            Shape (N, D); rows in no fold are NaN.
 
         Raises:
             InvalidInputError: A fold has all rows, which leaves nothing to fit.
@@ -105,29 +124,30 @@ class RidgePath:
             Allen, The relationship between variable selection and data augmentation, 1974
             (PRESS); the block form follows from the Woodbury identity.
         """
-        n = len(targets)
+        n = len(self.centred)
         shrinkage = self._shrinkage(strength)
-        centred = targets - targets.mean(axis=0)
-        fitted = self.rotated @ (shrinkage[:, None] * (self.rotated.T @ centred))  # (N, D)
-        predictions = fitted.copy()
+        shrunk = shrinkage[:, None] * self.projected
+        predictions = np.full(self.centred.shape, np.nan, dtype=np.float32)
         for rows in folds:
             if len(rows) >= n:
                 raise InvalidInputError(
                     f"a fold of all {n} rows leaves none to fit; split them into two or more"
                 )
-            block = self.rotated[rows]  # (B, R)
+            block = self.path.rotated[rows]  # (B, R)
             hat = (block * shrinkage) @ block.T + 1.0 / n  # 1/n: the bias is fitted too
-            without = np.eye(len(rows)) - hat
             residuals = scipy.linalg.solve(
-                without, centred[rows] - fitted[rows], assume_a="sym", check_finite=False
+                np.eye(len(rows)) - hat,
+                self.centred[rows] - block @ shrunk,
+                assume_a="sym",
+                check_finite=False,
             )
-            predictions[rows] = centred[rows] - residuals
-        restored: FloatArray = (predictions + targets.mean(axis=0)).astype(np.float32)
-        return restored
+            predictions[rows] = self.centred[rows] - residuals + self.bias
+        return predictions
 
     def _shrinkage(self, strength: float) -> Float64Array:
         if not strength > 0:
             raise InvalidInputError(f"ridge strength {strength}; it must be above 0")
-        penalty = strength * self.eigenvalues.sum() / len(self.rotated)
-        shrinkage: Float64Array = 1.0 / (self.eigenvalues + penalty)
+        eigenvalues = self.path.eigenvalues
+        penalty = strength * eigenvalues.sum() / len(self.centred)
+        shrinkage: Float64Array = 1.0 / (eigenvalues + penalty)
         return shrinkage

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Pictures:
     Attributes:
         captions: Shape (N,).
         sources: Name of the set that each is of, shape (N,).
-        keys: The set's own key of each, shape (N,).
+        paths: File of each, shape (N,).
         inputs: What a head reads, shape (N, F').
         prior: Embeddings by the semantic prior, shape (N, D).
         pixels: As `RawPixels` sees them, shape (N, 768).
@@ -36,7 +37,7 @@ class Pictures:
 
     captions: tuple[str, ...]
     sources: tuple[str, ...]
-    keys: tuple[str, ...]
+    paths: tuple[Path, ...]
     inputs: FloatArray
     prior: FloatArray
     pixels: FloatArray
@@ -92,7 +93,7 @@ class Pictures:
         return cls(
             captions=captions,
             sources=tuple(name for name, _ in items),
-            keys=tuple(item.key for _, item in items),
+            paths=tuple(paths),
             inputs=head_inputs(encoder, encoded.features),
             prior=prior.embed(encoded.features),
             pixels=raw.features,

@@ -167,6 +167,7 @@ class _Run:
         self.unseen_test = np.flatnonzero(~self.is_seen[self.labels])
         self._path = RidgePath.of(self._inputs(self.train))
         self.head = self._fit(self.knowledge, prior=True)
+        self.bare = self._fit(self.knowledge, prior=False)
 
     def among_unseen(self) -> dict[str, Tested]:
         """Return the arms among unseen classes."""
@@ -175,11 +176,13 @@ class _Run:
         by_name = _points(self.names[classes])
         wrong = np.random.default_rng(self.seed).permutation(len(self.knowledge))
         wrong_points = _points(self.knowledge[wrong][classes])
-        name_head = self._fit(self.names, prior=False)
+        name_head = self._fit(self.names, prior=True)
         wrong_head = self._fit(self.knowledge[wrong], prior=False)
         pixel_head = self._fit(self.knowledge, prior=False, pixels=True)
         inputs, prior = self._inputs(rows), self._prior(rows)
-        alone = self.head.project(inputs)
+        alone, alone_by_name = (
+            head.project(inputs) for head in (self.bare, self._fit(self.names, prior=False))
+        )
         both = self.head.embed(inputs, prior)
         chance = np.random.default_rng(self.seed).random((len(rows), len(classes)), np.float32)
         return {
@@ -191,7 +194,10 @@ class _Run:
                 "head": alone @ points.T,
                 "head + prior": without_hubs(both @ points.T, self.head.references @ points.T),
                 "head + prior, hubs kept": both @ points.T,
-                "head, class names only": name_head.project(inputs) @ by_name.T,
+                "head, class names only": alone_by_name @ by_name.T,
+                "head + prior, class names only": without_hubs(
+                    name_head.embed(inputs, prior) @ by_name.T, name_head.references @ by_name.T
+                ),
                 "head, wrong class's sentences": wrong_head.project(inputs) @ wrong_points.T,
             }.items()
         }
@@ -224,8 +230,7 @@ class _Run:
         points = _points(self.knowledge)
         inputs, prior = self._inputs(rows), self._prior(rows)
         outcome = {}
-        bare = self._fit(self.knowledge, prior=False)
-        for name, head in (("head + prior", self.head), ("head", bare)):
+        for name, head in (("head + prior", self.head), ("head", self.bare)):
             scores = without_hubs(head.embed(inputs, prior) @ points.T, head.references @ points.T)
             for rule, penalty in (("uncalibrated", 0.0), ("calibrated", head.seen_penalty)):
                 both = seen_unseen(scores, self.labels[rows], self.is_seen, penalty=penalty)
