@@ -24,6 +24,9 @@ def check_encoder(encoder: Encoder, items: Sequence[Any]) -> None:
         AssertionError: A promise is broken; the message says which.
     """
     assert len(items) >= 2, f"check_encoder needs two items or more, got {len(items)}"
+    assert isinstance(encoder, Encoder), (
+        "an encoder has modality, dim, fingerprint and encode; this has not all of them"
+    )
     assert isinstance(encoder.modality, Modality), (
         "encoder.modality must be a unibind.types.Modality"
     )
@@ -32,29 +35,49 @@ def check_encoder(encoder: Encoder, items: Sequence[Any]) -> None:
     assert isinstance(fingerprint, str) and fingerprint, (
         "encoder.fingerprint must be a non-empty str"
     )
-    together = encoder.encode(items)
-    assert together.shape == (len(items), encoder.dim), (
-        f"encode returned shape {together.shape} for {len(items)} items, dim is {encoder.dim}"
+    returned = encoder.encode(items)
+    assert isinstance(returned, np.ndarray), (
+        f"encode returned {type(returned).__name__}, a numpy array was needed"
     )
-    assert together.dtype == np.float32, f"encode returned {together.dtype}, float32 was needed"
-    assert np.isfinite(together).all(), "encode returned NaN or inf"
+    assert returned.shape == (len(items), encoder.dim), (
+        f"encode returned shape {returned.shape} for {len(items)} items, dim is {encoder.dim}"
+    )
+    assert returned.dtype == np.float32, f"encode returned {returned.dtype}, float32 was needed"
+    assert np.isfinite(returned).all(), "encode returned NaN or inf"
     assert encoder.encode([]).shape == (0, encoder.dim), "encode([]) must have shape (0, dim)"
-    assert np.ptp(together, axis=0).max() > 0, "different items got the same feature"
+    assert np.ptp(returned, axis=0).max() > 0, "different items got the same feature"
+    features = returned.copy()
     np.testing.assert_array_equal(
-        encoder.encode(items), together, err_msg="a second encode of the same items differs"
+        encoder.encode(items), features, err_msg="a second encode of the same items differs"
     )
-    scale = float(np.abs(together).max())
-    for item, feature in zip(items, together, strict=True):
+    _check_batches(encoder, items, features)
+    np.testing.assert_array_equal(
+        returned, features, err_msg="encode wrote to an array that it had returned before"
+    )
+    _check_refusal(encoder)
+    assert encoder.fingerprint == fingerprint, "the fingerprint changed between calls"
+
+
+def _check_batches(encoder: Encoder, items: Sequence[Any], features: FloatArray) -> None:
+    scale = float(np.abs(features).max())
+    for item, feature in zip(items, features, strict=True):
         alone = encoder.encode([item])[0]
         # A batch may round differently, not more than that.
         np.testing.assert_allclose(
             alone, feature, atol=1e-3 * scale, err_msg="an item alone and in a batch differ"
         )
-    reversed_features = encoder.encode(list(reversed(items)))[::-1]
+    turned = encoder.encode(list(reversed(items)))[::-1]
     np.testing.assert_allclose(
-        reversed_features, together, atol=1e-3 * scale, err_msg="the order of the items matters"
+        turned, features, atol=1e-3 * scale, err_msg="the order of the items matters"
     )
-    assert encoder.fingerprint == fingerprint, "the fingerprint changed between calls"
+
+
+def _check_refusal(encoder: Encoder) -> None:
+    try:
+        encoder.encode([object()])
+    except InvalidInputError:
+        return
+    raise AssertionError("encode took an object() for an item; it must raise InvalidInputError")
 
 
 def _read_utf8(content: bytes) -> str:
