@@ -75,3 +75,14 @@ def test_folds_follow_the_seed():
     first = [fold.tolist() for fold in targets.folds(5, seed=1)]
     assert first == [fold.tolist() for fold in targets.folds(5, seed=1)]
     assert first != [fold.tolist() for fold in targets.folds(5, seed=2)]
+
+
+def test_only_some_points_can_be_split():
+    rows = np.repeat(np.arange(10), 3)
+    targets = Targets(tuple(map(str, range(10))), np.eye(10, dtype=np.float32), rows)
+    folds = targets.folds(5, seed=0, among=np.array([7, 2, 2, 5, 9]))
+    assert len(folds) == 2
+    assert {int(rows[row]) for fold in folds for row in fold} == {2, 5, 7, 9}
+    assert sum(map(len, folds)) == 12
+    (alone,) = targets.folds(5, seed=0, among=np.array([4]))
+    assert rows[alone].tolist() == [4, 4, 4]

@@ -87,15 +87,16 @@ class Targets:
     def folds(self, n_folds: int, *, seed: int, among: IntArray | None = None) -> list[IntArray]:
         """Split the items into folds such that all items of one point fall into one fold.
 
-        A fit without a fold has never seen the fold's classes.
+        A fit without a fold has never seen the fold's classes. A fold of one class alone could
+        not tell a good fit from a bad one, so there are fewer folds if there are few classes.
 
         Args:
-            n_folds: How many folds; at most one per point.
+            n_folds: How many folds at most.
             seed: Of the split.
             among: The points to split, in [0, U); items of others are in no fold. All by default.
         """
         points = np.unique(self.rows if among is None else among)
-        n_folds = min(n_folds, len(points))
+        n_folds = min(n_folds, len(points), max(2, len(points) // 2))
         fold_of = np.full(len(self.names), -1)
         fold_of[points] = np.random.default_rng(seed).permutation(len(points)) % n_folds
         return [np.flatnonzero(fold_of[self.rows] == fold) for fold in range(n_folds)]
