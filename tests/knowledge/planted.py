@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from unibind.knowledge.base import KnowledgeBase
+from unibind.knowledge.values import KnowledgeBase
 
 REFUSALS = """I'm sorry, but I can't help with that request.
 As an AI language model, I cannot describe this object.

@@ -5,19 +5,10 @@ from dataclasses import replace
 import pytest
 
 from unibind.errors import ArtifactError, InvalidInputError
-from unibind.knowledge.base import (
-    AttributeRanges,
-    KnowledgeBase,
-    Line,
-    Source,
-    find_base,
-    json_line,
-    open_base,
-    save_base,
-    seal_base,
-    target_folder,
-)
+from unibind.knowledge.base import find_base, open_base, save_base, seal_base, target_folder
 from unibind.knowledge.importing import import_base, read_descriptions
+from unibind.knowledge.rows import json_line
+from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line, Source
 
 SOURCE = Source(writer="import", generator="a model", note="by hand")
 

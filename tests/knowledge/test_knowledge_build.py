@@ -9,13 +9,14 @@ from chat_server import chat_server, completion, facts_of, good, good_lines, sen
 from killing import kill_again_and_again
 
 from unibind.errors import InvalidInputError, WriterError, WriterUnavailableError
-from unibind.knowledge.base import Line, Source, open_base, save_base
+from unibind.knowledge.base import open_base, save_base
 from unibind.knowledge.build import build, estimate
 from unibind.knowledge.calls import Prices
 from unibind.knowledge.journal import Journal, journal_path
 from unibind.knowledge.plan import Plan, classes_from, pairs_from, split_lines
 from unibind.knowledge.prompts import find_prompts
 from unibind.knowledge.review import edit, reject, sign_off
+from unibind.knowledge.values import Line, Source
 from unibind.types import WrittenAnswer
 
 CLASSES = ("heron", "kettle", "cello")

@@ -6,10 +6,10 @@ import pytest
 from planted import plant
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import AttributeRanges, KnowledgeBase, Line, Source
 from unibind.knowledge.geometry import Geometry, center_shifts
 from unibind.knowledge.lint import lint, quarantined
 from unibind.knowledge.names import NameFinder, words_of
+from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line, Source
 from unibind.testing import FakeEncoder
 
 

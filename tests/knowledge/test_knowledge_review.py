@@ -7,9 +7,10 @@ from chat_server import chat_server, completion, facts_of
 
 from unibind.errors import ArtifactError, InvalidInputError, WriterUnavailableError
 from unibind.knowledge.attribute_build import build_attributes, median_ranges
-from unibind.knowledge.base import AttributeRanges, KnowledgeBase, Line, open_base, save_base
+from unibind.knowledge.base import open_base, save_base
 from unibind.knowledge.review import accept, difference, edit, reject
 from unibind.knowledge.sensors import find_sensor, sensors
+from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line
 from unibind.knowledge.writers.openai_server import OpenAIWriter
 from unibind.testing import FakeEncoder
 from unibind.types import WriterSettings

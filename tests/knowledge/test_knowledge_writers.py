@@ -83,7 +83,9 @@ def test_a_limit_that_does_not_end_is_an_error_of_this_call(no_key):
         OpenAIWriter(settings(site, n_retries=1)).write(question())
 
 
-@pytest.mark.parametrize(("fault", "telling"), [("not-json", "busy|JSON"), ("no-choices", "no text")])
+@pytest.mark.parametrize(
+    ("fault", "telling"), [("not-json", "busy|JSON"), ("no-choices", "no text")]
+)
 def test_an_answer_without_text_is_an_error_of_this_call(no_key, fault, telling):
     with chat_server(faults=iter([fault] * 9)) as site, pytest.raises(WriterError, match=telling):
         OpenAIWriter(settings(site)).write(question())
@@ -245,7 +247,7 @@ def test_files_are_described_once_each_and_become_a_data_manifest(tmp_path, no_k
     from PIL import Image
 
     from unibind.datasets import read_manifest
-    from unibind.knowledge.base import json_line
+    from unibind.knowledge.rows import json_line
 
     shades = {"red": (200, 0, 0), "green": (0, 200, 0)}
     for name, colour in shades.items():

@@ -43,8 +43,9 @@ def import_(
 ) -> None:
     """Make a base of lines that were written elsewhere; every line comes in as it is."""
     from unibind import artifact
-    from unibind.knowledge.base import Source, save_base, target_folder
+    from unibind.knowledge.base import save_base, target_folder
     from unibind.knowledge.importing import import_base
+    from unibind.knowledge.values import Source
 
     folder = target_folder(name)
     if artifact.exists(folder) and not replace:

@@ -252,8 +252,9 @@ def export(
 ) -> None:
     """Write captions as a data manifest: path, caption, label."""
     from unibind.artifact import write_file
-    from unibind.knowledge.base import json_line, open_base
+    from unibind.knowledge.base import open_base
     from unibind.knowledge.captions import caption_rows
+    from unibind.knowledge.rows import json_line
 
     rows = [json_line(row) for row in caption_rows(open_base(name))]
     write_file(file, "".join(f"{row}\n" for row in rows).encode())

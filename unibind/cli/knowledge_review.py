@@ -8,7 +8,7 @@ import typer
 from unibind.cli.output import AsJson, emit, printable
 
 if TYPE_CHECKING:
-    from unibind.knowledge.base import KnowledgeBase, Line
+    from unibind.knowledge.values import KnowledgeBase, Line
     from unibind.types import Json
 
 Name = Annotated[str, typer.Argument(help="A knowledge base: its name or its folder.")]

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 
 from unibind.cli.output import printable
-from unibind.knowledge.base import KnowledgeBase
+from unibind.knowledge.values import KnowledgeBase
 from unibind.types import Json
 
 _COLUMNS = ("row", "class_name", "group", "view", "text", "source", "status", "reviewer")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from unibind.knowledge.answers import object_of
-from unibind.knowledge.base import AttributeRanges, Source, open_base, save_base
+from unibind.knowledge.base import open_base, save_base
 from unibind.knowledge.calls import Calls, Estimate, Prices, Program, Status, estimate_of, replay
 from unibind.knowledge.journal import Journal, journal_path
 from unibind.knowledge.plan import source_id, source_of
 from unibind.knowledge.prompts import Prompt, digest_of, special_prompt
 from unibind.knowledge.sensors import Attribute, Sensor
+from unibind.knowledge.values import AttributeRanges, Source
 from unibind.protocols import DescriptionWriter
 from unibind.types import Json, WritingRequest
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-from unibind.knowledge.base import AttributeRanges, KnowledgeBase
 from unibind.knowledge.faults import SEVERITIES, Severity
 from unibind.knowledge.lint import Finding
 from unibind.knowledge.sensors import Attribute, Sensor, sensors
+from unibind.knowledge.values import AttributeRanges, KnowledgeBase
 
 __all__ = ["lint_attributes", "overlap"]
 

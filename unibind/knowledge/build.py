@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from unibind.errors import InvalidInputError, WriterUnavailableError
-from unibind.knowledge.base import Line, Source, is_signed_off
+from unibind.knowledge.base import is_signed_off
 from unibind.knowledge.calls import Calls, Estimate, Prices, Status, estimate_of, replay
 from unibind.knowledge.class_program import ClassProgram, ClassResult, Missing, class_program
 from unibind.knowledge.journal import Journal, journal_path
 from unibind.knowledge.plan import Plan, source_id, source_of
 from unibind.knowledge.table import StoredTable, write_table
+from unibind.knowledge.values import Line, Source
 from unibind.protocols import DescriptionWriter
 from unibind.types import Json, WrittenAnswer
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import KnowledgeBase
 from unibind.knowledge.plan import Plan
 from unibind.knowledge.prompts import special_prompt
+from unibind.knowledge.values import KnowledgeBase
 from unibind.types import Json
 
 __all__ = ["caption_plan", "caption_rows"]

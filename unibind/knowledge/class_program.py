@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from unibind.knowledge.answers import texts_of
-from unibind.knowledge.base import Line, Source
 from unibind.knowledge.calls import Program
 from unibind.knowledge.faults import masked, normalised, text_faults
 from unibind.knowledge.plan import Wish
 from unibind.knowledge.prompts import Ask, request_of
+from unibind.knowledge.values import Line, Source
 
 __all__ = ["SUPERSEDED", "ClassProgram", "ClassResult", "Missing", "class_program"]
 

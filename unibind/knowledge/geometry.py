@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from unibind.knowledge.base import KnowledgeBase
 from unibind.knowledge.names import words_of
+from unibind.knowledge.values import KnowledgeBase
 from unibind.protocols import Encoder
 from unibind.types import FloatArray, IntArray
 

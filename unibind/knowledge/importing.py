@@ -5,15 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import (
-    AttributeRanges,
-    KnowledgeBase,
-    Line,
-    Source,
-    attributes_from_json,
-    read_classes,
-    read_jsonl,
-)
+from unibind.knowledge.rows import attributes_from_json, read_classes, read_jsonl
+from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line, Source
 from unibind.types import Json
 
 __all__ = ["import_base", "read_descriptions"]

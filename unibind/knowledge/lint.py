@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import KnowledgeBase, Line
 from unibind.knowledge.faults import (
     SEVERITIES,
     Fault,
@@ -33,6 +32,7 @@ from unibind.knowledge.geometry import (
 )
 from unibind.knowledge.names import NameFinder, words_of
 from unibind.knowledge.prompts import find_prompts
+from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.protocols import Encoder
 
 __all__ = ["Finding", "lint", "quarantined"]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import Source, read_classes
 from unibind.knowledge.prompts import Prompt, digest_of
+from unibind.knowledge.rows import read_classes
+from unibind.knowledge.values import Source
 from unibind.protocols import DescriptionWriter
 from unibind.types import Json
 

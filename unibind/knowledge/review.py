@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from unibind.errors import InvalidInputError
-from unibind.knowledge.base import KnowledgeBase, Line
 from unibind.knowledge.geometry import center_shifts
+from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.protocols import Encoder
 
 __all__ = ["Difference", "accept", "difference", "edit", "reject", "sign_off"]

@@ -15,17 +15,18 @@ from unibind.knowledge.base import (
     KIND,
     QUARANTINE,
     SOURCES,
-    Line,
-    Source,
+    verify_base,
+)
+from unibind.knowledge.rows import (
     json_line,
     line_from_json,
     line_to_json,
     read_classes,
     read_sources,
-    verify_base,
     write_classes,
     write_sources,
 )
+from unibind.knowledge.values import Line, Source
 from unibind.types import Json
 
 __all__ = ["StoredTable", "write_table"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from unibind.errors import WriterError, WriterUnavailableError
-from unibind.knowledge.base import read_jsonl
 from unibind.knowledge.chat import answer_of, chat_body
+from unibind.knowledge.rows import read_jsonl
 from unibind.types import Json, WriterSettings, WritingRequest, WrittenAnswer
 
 __all__ = ["BatchWriter"]
