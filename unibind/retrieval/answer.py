@@ -1,8 +1,9 @@
 """From a ranking of ids to hits: resolved, ordered, cut, paged, grouped, fused with words."""
 
 import json
+import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from unibind.retrieval.fulltext import parsed, ranked_by_words
 from unibind.retrieval.fusion import fused
 from unibind.retrieval.search import Matches, Question, above, nearest
 from unibind.retrieval.view import View
-from unibind.types import Hit
+from unibind.types import Hit, Json
 
 __all__ = ["Cut", "Resolver", "answered"]
 
@@ -43,7 +44,7 @@ class Resolver:
     """Keys and metadata of item ids, remembered: what an id stands for never changes."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[str, str, str]] = {}
+        self._known: dict[int, _Resolved] = {}
 
     def forget(self) -> None:
         """Drop everything: a compaction gave new ids."""
@@ -52,31 +53,51 @@ class Resolver:
     def hits(
         self, connection: sqlite3.Connection, lines: Iterable[Sequence[tuple[int, float]]]
     ) -> list[list[Hit]]:
-        """Return the hits of pairs of id and score, line by line, by score and then key."""
+        """Return the hits of pairs of id and score, best first, line by line, by score and key."""
         lines = list(lines)
-        known = self._known
-        missing = {item for line in lines for item, _ in line if item not in known}
-        if missing:
-            if len(known) + len(missing) > _MOST_RESOLVED:
-                known = self._known = {}
-                missing = {item for line in lines for item, _ in line}
-            rows = connection.execute(
-                "SELECT items.id, items.key, modalities.name, items.metadata "
-                "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value "
-                "JOIN modalities USING (modality)",
-                (json.dumps(list(missing)),),
-            )
-            known.update((row[0], (row[1], row[2], row[3])) for row in rows)
-        return [sorted(self._line(known, line), key=_order) for line in lines]
+        try:
+            return [_line(self._known, line) for line in lines]
+        except KeyError:
+            known = self._resolve(connection, {item for line in lines for item, _ in line})
+        # What is not there after all is damage, which `verify` names.
+        return [_line(known, [one for one in line if one[0] in known]) for line in lines]
 
-    def _line(
-        self, known: dict[int, tuple[str, str, str]], line: Sequence[tuple[int, float]]
-    ) -> Iterable[Hit]:
-        for item, score in line:
-            found = known.get(item)
-            if found is not None:
-                key, modality, metadata = found
-                yield Hit(key, modality, score, parsed(key, metadata))
+    def _resolve(self, connection: sqlite3.Connection, wanted: set[int]) -> dict[int, "_Resolved"]:
+        known = self._known
+        missing = [item for item in wanted if item not in known]
+        if len(known) + len(missing) > _MOST_RESOLVED:
+            known, missing = {}, list(wanted)
+        rows = connection.execute(
+            "SELECT items.id, items.key, modalities.name, items.metadata "
+            "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value "
+            "JOIN modalities USING (modality)",
+            (json.dumps(missing),),
+        )
+        known.update((row[0], _resolved(*row[1:])) for row in rows)
+        self._known = known
+        return known
+
+
+# Key, modality, metadata as text and, if copying it alone is safe, as a dictionary.
+_Resolved = tuple[str, str, str, dict[str, Json] | None]
+
+
+def _resolved(key: str, modality: str, metadata: str) -> _Resolved:
+    described = parsed(key, metadata)
+    is_flat = not any(isinstance(value, dict | list) for value in described.values())
+    return key, modality, metadata, described if is_flat else None
+
+
+def _line(known: Mapping[int, _Resolved], line: Sequence[tuple[int, float]]) -> list[Hit]:
+    hits = []
+    last, in_order = math.inf, True
+    for item, score in line:
+        key, modality, metadata, described = known[item]
+        copy = parsed(key, metadata) if described is None else described.copy()
+        hits.append(Hit(key, modality, score, copy))
+        in_order = in_order and score < last
+        last = score
+    return hits if in_order else sorted(hits, key=_order)
 
 
 def answered(

@@ -40,16 +40,18 @@ class Calibrated:
 
     Attributes:
         queries: What to take inner products with, shape (B, D), not unit length.
-        shift: Taken from each inner product, shape (B,).
-        scale: What the difference is then divided by, shape (B,); positive.
+        shift: Taken from each inner product, shape (B,); None for plain cosine.
+        scale: What the difference is then divided by, shape (B,), positive; None likewise.
     """
 
     queries: FloatArray
-    shift: Float64Array
-    scale: Float64Array
+    shift: Float64Array | None = None
+    scale: Float64Array | None = None
 
-    def scores(self, products: Float64Array) -> Float64Array:
+    def scores(self, products: npt.NDArray[np.floating]) -> Float64Array:
         """Return calibrated scores, shape (B, k), of inner products, shape (B, k)."""
+        if self.shift is None or self.scale is None:
+            return products.astype(np.float64)
         return (products - self.shift[:, None]) / self.scale[:, None]
 
 
@@ -84,9 +86,8 @@ def calibrated(
         query_modality: What the queries are; if the store holds such items, the queries are
             centred on them.
     """
-    n_queries = len(queries)
     if calibration == "none":
-        return Calibrated(queries, np.zeros(n_queries), np.ones(n_queries))
+        return Calibrated(queries)
     centred = queries.astype(np.float64)
     if query_modality is not None and query_modality in shards:
         centred -= centre_of(shards[query_modality], shards)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unibind.errors import StoreError
-from unibind.retrieval.schema import DATABASE, connect, explained, migrate
+from unibind.retrieval.schema import DATABASE, connect, explained, explanation, migrate
 from unibind.retrieval.segments import sync_folder
 
 __all__ = ["WITNESS", "Database"]
@@ -73,11 +73,13 @@ class Database:
                 self.root / DATABASE, read_only=self.read_only, timeout_s=self.timeout_s
             )
         try:
-            with explained(self.root):
-                yield connection
+            yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(explanation(self.root, error)) from error
         finally:
             if connection.in_transaction:
-                connection.rollback()
+                # Not `rollback()`: that prepares its statement anew each time.
+                connection.execute("ROLLBACK")
             self._idle.append(connection)
             if self._closed.is_set():
                 self.close()

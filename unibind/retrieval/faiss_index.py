@@ -8,6 +8,7 @@ slots that exist, and share one map of the vectors among any number of processes
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,48 @@ import numpy.typing as npt
 from unibind.retrieval.plan import Plan
 from unibind.types import FloatArray, IntArray, ProgressCallback
 
-__all__ = ["Index", "build", "exact", "load", "set_threads"]
+__all__ = ["Found", "Index", "build", "exact", "load", "scored", "set_threads"]
 
 _BLOCK_ROWS = 16_384
 _TRAINING_ROWS = 100_000
 _MOST_EFFORT = 32_768
+_FEW_QUERIES = 8
 
 BoolArray = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows that were found for each query.
+
+    Attributes:
+        slots: Shape (B, m); -1 where there are fewer.
+        scores: Their inner products, shape (B, m); -inf or lower than any where there are fewer.
+    """
+
+    slots: IntArray
+    scores: FloatArray
+
+
 def exact(
     vectors: FloatArray, queries: FloatArray, k: int, *, among: BoolArray | None = None
-) -> IntArray:
-    """Return the rows with the k largest inner products, shape (B, k), best first.
+) -> Found:
+    """Return the rows with the k largest inner products, best first.
+
+    Fewer than 20 queries at a time are compared one row after the other, and each product has the
+    same bits whatever else is asked or stored; more go through BLAS, which is faster and may round
+    otherwise.
 
     Args:
         vectors: Shape (n, D), contiguous; may be a map of a file.
         queries: Shape (B, D).
-        k: At least 1. Where fewer rows take part, the rest of a line is -1.
+        k: At least 1.
         among: Which rows take part, shape (n,); all of them if None.
     """
     slots = np.full((len(queries), k), -1, dtype=np.int64)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     if not len(vectors) or not len(queries):
-        return slots
-    scores = np.empty((len(queries), k), dtype=np.float32)
+        return Found(slots, scores)
     arguments: list[Any] = [
         faiss.swig_ptr(np.ascontiguousarray(queries)),
         faiss.swig_ptr(vectors),
@@ -54,7 +73,33 @@ def exact(
     ]
     with _selecting(among) as selector:
         faiss.knn_inner_product(*arguments, *([selector] if selector else []))
-    return slots
+    return Found(slots, scores)
+
+
+def scored(vectors: FloatArray, queries: FloatArray, slots: IntArray) -> Found:
+    """Return rows with their inner products, shape (B, m), for each query.
+
+    Args:
+        vectors: Shape (n, D), contiguous; may be a map of a file.
+        queries: Shape (B, D), contiguous.
+        slots: Rows for each query, shape (B, m), in [-1, n).
+    """
+    if len(queries) < _FEW_QUERIES:
+        # Waking OpenMP's threads takes longer than this.
+        rows = vectors[np.maximum(slots, 0)]  # (B, m, D)
+        near = np.matmul(rows, queries[:, :, None])[:, :, 0]  # (B, m, D) @ (B, D, 1)
+        return Found(slots, np.where(slots >= 0, near, np.float32(-np.inf)))
+    scores = np.empty(slots.shape, dtype=np.float32)
+    slots = np.ascontiguousarray(slots)
+    faiss.fvec_inner_products_by_idx(
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(queries),
+        faiss.swig_ptr(vectors),
+        faiss.swig_ptr(slots),
+        vectors.shape[1],
+        *slots.shape,
+    )
+    return Found(slots, scores)
 
 
 class Index:
@@ -81,8 +126,10 @@ class Index:
         effort: int,
         share: float = 1.0,
         among: BoolArray | None = None,
-    ) -> IntArray:
-        """Return rows that may be among the k nearest, shape (B, k or more), -1 where none.
+    ) -> Found:
+        """Return rows that may be among the k nearest, k of them or more for each query.
+
+        The scores are inner products for HNSW, and estimates for the kinds that keep codes.
 
         Args:
             queries: Shape (B, D).
@@ -91,24 +138,36 @@ class Index:
             share: Which part of the rows takes part, in (0, 1]: the effort is raised by it.
             among: Which rows take part, shape (n_slots,); others may be returned all the same.
         """
+        if self.plan.kind == "hnsw" and among is None and k <= effort == self.plan.effort:
+            return self._found(queries, k, None)
         effort = min(int(effort / share) + 1 if share < 1 else effort, _MOST_EFFORT)
-        queries = np.ascontiguousarray(queries)
         if self.plan.kind == "binary":
             # Fast scan cannot leave rows out: ask for more, the caller drops them.
-            n_asked = min(int((k + effort) / share) if share < 1 else k + effort, self.n_slots)
-            return np.asarray(self._faiss.search(queries, n_asked)[1])
+            return self._found(queries, int((k + effort) / share), None)
         with _selecting(among) as selector:
-            n_asked, parameters = k, faiss.SearchParameters(sel=selector)
             if self.plan.kind == "hnsw":
-                parameters = faiss.SearchParametersHNSW(efSearch=max(effort, k), sel=selector)
-            elif self.plan.kind == "ivfpq":
-                n_asked = k + 16 * effort
-                parameters = faiss.SearchParametersIVF(nprobe=effort, sel=selector)
-            elif self.plan.kind == "int8":
-                n_asked = k + effort
-            return np.asarray(
-                self._faiss.search(queries, min(n_asked, self.n_slots), params=parameters)[1]
-            )
+                settings = faiss.SearchParametersHNSW(efSearch=max(effort, k), sel=selector)
+                return self._found(queries, k, settings)
+            if self.plan.kind == "ivfpq":
+                settings = faiss.SearchParametersIVF(nprobe=effort, sel=selector)
+                return self._found(queries, k + 16 * effort, settings)
+            return self._found(queries, k + effort, faiss.SearchParameters(sel=selector))
+
+    def _found(self, queries: FloatArray, n_asked: int, settings: Any) -> Found:
+        n_asked = min(n_asked, self.n_slots)
+        queries = np.ascontiguousarray(queries)
+        slots = np.empty((len(queries), n_asked), dtype=np.int64)
+        scores = np.empty((len(queries), n_asked), dtype=np.float32)
+        # What `search` of FAISS's Python does, less its checks: the arrays are ours.
+        self._faiss.search_c(
+            len(queries),
+            faiss.swig_ptr(queries),
+            n_asked,
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(slots),
+            settings,
+        )
+        return Found(slots, scores)
 
 
 def build(
@@ -155,6 +214,7 @@ def load(file: Path, plan: Plan, vectors: FloatArray) -> Index:
     if plan.kind == "hnsw":
         keeps = storage = _viewing(vectors)
         index.storage, index.own_fields = storage, False
+        index.hnsw.efSearch = plan.effort
     return Index(index, plan, len(vectors), (keeps, vectors))
 
 

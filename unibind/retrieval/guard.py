@@ -52,9 +52,10 @@ def check_vectors(vectors: Any, dim: int, *, what: str = "vectors") -> FloatArra
         )
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     # A sum of squares is not finite as soon as one value is not.
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT_TOLERANCE))
-    if wrong.size:
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    is_right = np.abs(lengths - 1) <= _UNIT_TOLERANCE
+    if not is_right.all():
+        wrong = np.flatnonzero(~is_right)
         row = int(wrong[0])
         found = f"has length {lengths[row]:.6g}"
         if not np.isfinite(vectors[row]).all():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unibind.artifact import sha256_of
-from unibind.retrieval.faiss_index import Index, build, exact, load
+from unibind.retrieval.faiss_index import Index, build, exact, load, scored
 from unibind.retrieval.plan import Plan, contenders
 from unibind.retrieval.segments import sync, sync_folder
 from unibind.retrieval.view import INDEXES, Shard, View
@@ -133,15 +133,18 @@ def _tuned(index: Index, shard: Shard, queries: FloatArray, n_own: int) -> Plan:
         return replace(next(index.plan.efforts()), recall=1.0)
     among = None if shard.n_live == shard.n_slots else shard.alive
     share = shard.n_live / shard.n_slots
-    truth = _scores(shard, queries, exact(shard.vectors, queries, wanted, among=among))
+    truth = exact(shard.vectors, queries, wanted, among=among).scores
     floor = truth.min(axis=1, keepdims=True) - _TIE
     plan = index.plan
     for plan in index.plan.efforts():
-        slots = index.candidates(queries, wanted, effort=plan.effort, share=share, among=among)
+        slots = index.candidates(
+            queries, wanted, effort=plan.effort, share=share, among=among
+        ).slots
         if among is not None:
             slots = np.where((slots >= 0) & among[slots], slots, -1)
-        found = np.minimum((_scores(shard, queries, slots) >= floor).sum(axis=1), wanted)
-        plan = replace(plan, recall=float((found.mean() - n_own) / (wanted - n_own)))
+        near = scored(shard.vectors, queries, slots).scores
+        n_found = np.minimum((near >= floor).sum(axis=1), wanted)
+        plan = replace(plan, recall=float((n_found.mean() - n_own) / (wanted - n_own)))
         if _surely(plan.recall, len(queries) * (wanted - n_own)) >= plan.wanted_recall:
             break
     return plan
@@ -153,14 +156,6 @@ def _surely(recall: float, n_tried: int) -> float:
     middle = recall + z * z / (2 * n_tried)
     spread = z * math.sqrt(recall * (1 - recall) / n_tried + (z / (2 * n_tried)) ** 2)
     return (middle - spread) / (1 + z * z / n_tried)
-
-
-def _scores(shard: Shard, queries: FloatArray, slots: np.ndarray) -> FloatArray:
-    scores = np.empty(slots.shape, dtype=np.float32)
-    for row, (query, line) in enumerate(zip(queries, slots, strict=True)):
-        scores[row] = shard.vectors[np.maximum(line, 0)] @ query
-    scores[slots < 0] = -np.inf
-    return scores
 
 
 def _sample(view: View) -> FloatArray:

@@ -71,6 +71,11 @@ class Plan:
             yield replace(self, effort=effort)
             effort *= 2
 
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether the index compares with the vectors themselves, so that its scores are exact."""
+        return self.kind in ("exact", "hnsw")
+
     def n_lists(self, n_rows: int) -> int:
         """Return how many lists an inverted file of n_rows has."""
         return max(1, min(round(2 * math.sqrt(n_rows)), n_rows // 39))

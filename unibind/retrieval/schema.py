@@ -13,7 +13,16 @@ from pathlib import Path
 
 from unibind.errors import StoreError
 
-__all__ = ["CAPTIONS", "DATABASE", "SLOT_BITS", "connect", "explained", "migrate", "slot_of"]
+__all__ = [
+    "CAPTIONS",
+    "DATABASE",
+    "SLOT_BITS",
+    "connect",
+    "explained",
+    "explanation",
+    "migrate",
+    "slot_of",
+]
 
 DATABASE = "store.sqlite3"
 SLOT_BITS = 40
@@ -124,7 +133,7 @@ def explained(root: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(_explanation(root, error)) from error
+        raise StoreError(explanation(root, error)) from error
 
 
 def _open(file: Path, read_only: bool, timeout_s: float) -> sqlite3.Connection:
@@ -175,7 +184,8 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             time.sleep(0.05)
 
 
-def _explanation(root: Path, error: sqlite3.Error | OSError) -> str:
+def explanation(root: Path, error: sqlite3.Error | OSError) -> str:
+    """Return one line that says what an error of SQLite or the system means for a store."""
     if isinstance(error, OSError):
         return (
             f"the store at {root} cannot be read or written: {error}; nothing acknowledged is "

@@ -1,7 +1,7 @@
 """How a question is answered: by the index where that is right and faster, exactly otherwise.
 
-Whatever proposes the candidates, the score of a hit is computed here from the stored vector, in
-float64, so it has the same bits in a batch, alone, on the next page and for every kind of index.
+Whatever proposes the candidates, the score of a hit is the inner product with the stored vector.
+Exact questions get it with the same bits in a batch, alone and on the next page.
 """
 
 import sqlite3
@@ -9,11 +9,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unibind.retrieval.calibration import Calibrated, Float64Array, calibrated
-from unibind.retrieval.faiss_index import exact
+from unibind.retrieval.faiss_index import Found, Index, exact, scored
 from unibind.retrieval.filters import Filter
 from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.view import BoolArray, Shard, View
@@ -21,10 +23,9 @@ from unibind.types import FloatArray, IntArray
 
 __all__ = ["Matches", "Question", "Ranking", "above", "nearest"]
 
-# FAISS ranks in float32: near ties at the edge may be the wrong way round until re-scored.
+# Of scores that differ in float32's last bits, which comes first is chance: look a little deeper.
 _SPARE = 4
 _BLOCK_ROWS = 65_536
-_GATHERED_VALUES = 1 << 24
 # From this batch on BLAS beats a scan that can leave rows out.
 _BLAS_QUERIES = 20
 _REMEMBERED = 16
@@ -53,10 +54,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Items in order for each query.
+    """The best items for each query.
 
     Attributes:
-        ids: Item ids, shape (B, m), best first; -1 where there are fewer.
+        ids: Item ids, shape (B, m), the best m; -1 where there are fewer.
         scores: Their scores, shape (B, m); -inf where there are fewer.
         is_complete: Whether no further item could be ranked.
     """
@@ -68,7 +69,8 @@ class Ranking:
     def lines(self) -> Iterator[list[tuple[int, float]]]:
         """Yield for each query the pairs of id and score."""
         for ids, scores in zip(self.ids.tolist(), self.scores.tolist(), strict=True):
-            yield [pair for pair in zip(ids, scores, strict=True) if pair[0] >= 0]
+            pairs = list(zip(ids, scores, strict=True))
+            yield pairs if not ids or min(ids) >= 0 else [pair for pair in pairs if pair[0] >= 0]
 
 
 class Matches:
@@ -119,22 +121,13 @@ def nearest(
         n_match = shard.n_slots if among is None else int(np.count_nonzero(among))
         if not n_match:
             continue
-        asked = calibrated(
-            question.queries,
-            shard,
-            view.shards,
-            calibration=question.calibration,
-            query_modality=question.query_modality,
-        )
+        asked = _asked(question, shard, view)
         is_complete = is_complete and n_match <= depth
-        slots = _proposed(shard, asked, min(depth, n_match), among, n_match, question.exactly)
-        found, found_scores = _rescored(shard, asked, slots, min(depth, n_match))
-        ids.append(np.where(found >= 0, shard.ids(found), -1))
-        scores.append(found_scores)
-    if not ids:
-        n_queries = len(question.queries)
-        return Ranking(np.empty((n_queries, 0), np.int64), np.empty((n_queries, 0)), True)
-    return _merged(np.hstack(ids), np.hstack(scores), depth, is_complete)
+        found = _proposed(shard, asked.queries, min(depth, n_match), among, n_match, question)
+        # -1 keeps all its bits whatever is added to it.
+        ids.append(shard.ids(found.slots))
+        scores.append(asked.scores(found.scores))
+    return _merged(len(question.queries), ids, scores, depth, is_complete)
 
 
 def above(
@@ -144,137 +137,159 @@ def above(
     ids, scores = [], []
     for shard in question.shards:
         among = matches.among(connection, shard, question.condition)
-        asked = calibrated(
-            question.queries,
-            shard,
-            view.shards,
-            calibration=question.calibration,
-            query_modality=question.query_modality,
-        )
+        asked = _asked(question, shard, view)
         slots = shard.live_slots if among is None else np.flatnonzero(among)
         for start in range(0, len(slots), _BLOCK_ROWS):
             block = slots[start : start + _BLOCK_ROWS]
-            near = asked.scores(
-                (asked.queries @ shard.vectors[block].T).astype(np.float64)
-            )  # (B, D) @ (D, n) -> (B, n)
-            rough = (near >= lowest - 1e-5).any(axis=0)
-            taken = np.broadcast_to(block[rough], (len(near), int(rough.sum())))
-            found, found_scores = _rescored(shard, asked, taken, len(block))
-            outside = found_scores < lowest
-            ids.append(np.where(outside, -1, shard.ids(found)))
-            scores.append(np.where(outside, -np.inf, found_scores))
-    if not ids:
-        n_queries = len(question.queries)
-        return Ranking(np.empty((n_queries, 0), np.int64), np.empty((n_queries, 0)), True)
+            near = asked.scores(asked.queries @ shard.vectors[block].T)  # (B, D) @ (D, n)
+            taken = (near >= lowest).any(axis=0)
+            ids.append(np.where(near >= lowest, shard.ids(block), -1)[:, taken])
+            scores.append(np.where(near >= lowest, near, -np.inf)[:, taken])
     width = sum(part.shape[1] for part in ids)
-    return _merged(np.hstack(ids), np.hstack(scores), width, True)
+    return _merged(len(question.queries), ids, scores, width, True)
+
+
+def _asked(question: Question, shard: Shard, view: View) -> Calibrated:
+    return calibrated(
+        question.queries,
+        shard,
+        view.shards,
+        calibration=question.calibration,
+        query_modality=question.query_modality,
+    )
 
 
 def _proposed(
     shard: Shard,
-    asked: Calibrated,
+    queries: FloatArray,
     k: int,
     among: BoolArray | None,
     n_match: int,
-    exactly: bool,
-) -> IntArray:
-    """Return candidate slots, shape (B, k or more), -1 where there are fewer."""
+    question: Question,
+) -> Found:
+    """Return the k best slots or more, with their inner products."""
     index = shard.index
-    if index is None or exactly:
-        return _exact(shard.vectors, asked.queries, k, among, n_match)
+    if question.exactly:
+        return _one_by_one(shard.vectors, queries, min(k + _SPARE, n_match), among)
+    if index is None:
+        return _exact(shard.vectors, queries, k, among, n_match)
     covered = None if among is None else among[: index.n_slots]
     n_covered = index.n_slots if covered is None else int(np.count_nonzero(covered))
     share = n_covered / index.n_slots
     if not share or index.plan.n_scanned(index.n_slots, share) >= n_covered:
-        return _exact(shard.vectors, asked.queries, k, among, n_match)
-    wanted = min(k + _SPARE, n_covered)
-    slots = index.candidates(
-        asked.queries, wanted, effort=index.plan.effort, share=share, among=covered
-    )
-    if covered is not None:
-        slots = np.where((slots >= 0) & covered[slots], slots, -1)
-    short = np.flatnonzero((slots >= 0).sum(axis=1) < min(k, n_covered))
-    parts = [slots]
+        return _exact(shard.vectors, queries, k, among, n_match)
+    found = _indexed(index, shard.vectors, queries, min(k, n_covered), share, covered)
+    short = _short(found, min(k, n_covered))
     if index.n_slots < shard.n_slots:
         # What was added since the index was built is few, and scanned.
+        n_rest = shard.n_slots - index.n_slots
         tail = None if among is None else among[index.n_slots :]
-        rest = exact(
-            shard.vectors[index.n_slots :],
-            asked.queries,
-            min(k + _SPARE, shard.n_slots - index.n_slots),
-            among=tail,
-        )
-        parts.append(np.where(rest >= 0, rest + index.n_slots, -1))
-    slots = np.hstack(parts)
+        rest = exact(shard.vectors[index.n_slots :], queries, min(k, n_rest), among=tail)
+        slots = np.where(rest.slots >= 0, rest.slots + index.n_slots, -1)
+        found = Found(np.hstack([found.slots, slots]), np.hstack([found.scores, rest.scores]))
     if short.size:
-        full = _exact(shard.vectors, asked.queries[short], k, among, n_match)
-        width = max(full.shape[1], slots.shape[1])
-        slots = _padded(slots, width)
-        slots[short] = _padded(full, width)
-    return slots
+        found = _replaced(found, short, _exact(shard.vectors, queries[short], k, among, n_match))
+    return found
+
+
+def _indexed(
+    index: Index,
+    vectors: FloatArray,
+    queries: FloatArray,
+    k: int,
+    share: float,
+    among: BoolArray | None,
+) -> Found:
+    found = index.candidates(queries, k, effort=index.plan.effort, share=share, among=among)
+    if among is not None:
+        found = _masked(found, among)
+    if index.plan.keeps_vectors:
+        return found
+    found = scored(vectors, queries, found.slots)
+    if found.slots.shape[1] <= k:
+        return found
+    best = np.argpartition(-found.scores, k - 1, axis=1)[:, :k]
+    rows = np.arange(len(queries))[:, None]
+    return Found(found.slots[rows, best], found.scores[rows, best])
 
 
 def _exact(
     vectors: FloatArray, queries: FloatArray, k: int, among: BoolArray | None, n_match: int
-) -> IntArray:
-    wanted = min(k + _SPARE, n_match)
+) -> Found:
     if among is None or len(queries) < _BLAS_QUERIES:
-        return exact(vectors, queries, wanted, among=among)
+        return exact(vectors, queries, k, among=among)
     share = n_match / len(vectors)
     if share < 0.5:
-        return _gathered(vectors, queries, wanted, np.flatnonzero(among))
-    n_asked = min(int(1.5 * wanted / share) + 16, len(vectors))
-    slots = exact(vectors, queries, n_asked)
-    slots = np.where(among[slots], slots, -1)
-    short = np.flatnonzero((slots >= 0).sum(axis=1) < wanted)
+        return _gathered(vectors, queries, k, np.flatnonzero(among))
+    n_asked = min(int(1.5 * k / share) + 16, len(vectors))
+    found = _masked(exact(vectors, queries, n_asked), among)
+    short = _short(found, k)
     if short.size:
-        found = exact(vectors, queries[short], wanted, among=among)
-        slots[short] = _padded(found, slots.shape[1])
-    return slots
+        return _replaced(found, short, exact(vectors, queries[short], k, among=among))
+    return found
 
 
-def _gathered(vectors: FloatArray, queries: FloatArray, k: int, slots: IntArray) -> IntArray:
-    parts = []
-    for start in range(0, len(slots), _BLOCK_ROWS):
-        block = slots[start : start + _BLOCK_ROWS]
-        rows = exact(np.ascontiguousarray(vectors[block]), queries, min(k, len(block)))
-        parts.append(block[rows])
-    return np.hstack(parts)
-
-
-def _rescored(
-    shard: Shard, asked: Calibrated, slots: IntArray, keep: int
-) -> tuple[IntArray, Float64Array]:
-    """Return the best of the candidates, shape (B, keep or fewer), and their exact scores."""
-    n_queries, n_candidates = slots.shape
-    step = max(1, _GATHERED_VALUES // max(1, n_candidates * shard.vectors.shape[1]))
-    kept, products = [], []
-    for start in range(0, n_queries, step):
-        part, queries = slots[start : start + step], asked.queries[start : start + step]
-        rows = shard.vectors[np.maximum(part, 0)]  # (b, m, D)
-        if n_candidates > 2 * keep + _SPARE:
-            rough = np.matmul(rows, queries[:, :, None])[:, :, 0]  # (b, m, D) @ (b, D, 1)
-            rough[part < 0] = -np.inf
-            best = np.argpartition(-rough, keep + _SPARE - 1, axis=1)[:, : keep + _SPARE]
-            part = np.take_along_axis(part, best, axis=1)
-            rows = np.take_along_axis(rows, best[:, :, None], axis=1)
-        kept.append(part)
-        products.append(np.einsum("bmd,bd->bm", rows, queries, dtype=np.float64))
-    found = np.vstack(kept) if kept else slots
-    scores = asked.scores(np.vstack(products) if products else np.zeros(slots.shape))
-    return found, np.where(found >= 0, scores, -np.inf)
-
-
-def _merged(ids: IntArray, scores: Float64Array, depth: int, is_complete: bool) -> Ranking:
-    # Equal scores are ranked by id, so that the same question has the same answer.
-    order = np.lexsort((ids, -scores), axis=1)[:, :depth]
-    return Ranking(
-        np.take_along_axis(ids, order, axis=1),
-        np.take_along_axis(scores, order, axis=1),
-        is_complete,
+def _one_by_one(vectors: FloatArray, queries: FloatArray, k: int, among: BoolArray | None) -> Found:
+    """Return as `exact`, with scores whose bits do not depend on what else is asked."""
+    parts = [
+        exact(vectors, queries[start : start + _BLAS_QUERIES - 1], k, among=among)
+        for start in range(0, max(len(queries), 1), _BLAS_QUERIES - 1)
+    ]
+    return Found(
+        np.vstack([part.slots for part in parts]), np.vstack([part.scores for part in parts])
     )
 
 
-def _padded(slots: IntArray, width: int) -> IntArray:
-    padding = np.full((len(slots), width - slots.shape[1]), -1, dtype=np.int64)
-    return np.hstack([slots, padding])
+def _gathered(vectors: FloatArray, queries: FloatArray, k: int, slots: IntArray) -> Found:
+    ids, scores = [], []
+    for start in range(0, len(slots), _BLOCK_ROWS):
+        block = slots[start : start + _BLOCK_ROWS]
+        found = exact(np.ascontiguousarray(vectors[block]), queries, min(k, len(block)))
+        ids.append(block[found.slots])
+        scores.append(found.scores)
+    return Found(np.hstack(ids), np.hstack(scores))
+
+
+def _masked(found: Found, among: BoolArray) -> Found:
+    is_in = (found.slots >= 0) & among[found.slots]
+    return Found(
+        np.where(is_in, found.slots, -1), np.where(is_in, found.scores, np.float32(-np.inf))
+    )
+
+
+def _short(found: Found, k: int) -> IntArray:
+    """Return the lines with fewer than k slots."""
+    if found.slots.size and found.slots.min() >= 0:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero((found.slots >= 0).sum(axis=1) < k)
+
+
+def _replaced(found: Found, lines: IntArray, others: Found) -> Found:
+    width = max(found.slots.shape[1], others.slots.shape[1])
+    slots, scores = _padded(found.slots, width, -1), _padded(found.scores, width, -np.inf)
+    slots[lines] = _padded(others.slots, width, -1)
+    scores[lines] = _padded(others.scores, width, -np.inf)
+    return Found(slots, scores)
+
+
+def _merged(
+    n_queries: int,
+    ids: Sequence[IntArray],
+    scores: Sequence[Float64Array],
+    depth: int,
+    is_complete: bool,
+) -> Ranking:
+    if not ids:
+        return Ranking(np.empty((n_queries, 0), np.int64), np.empty((n_queries, 0)), True)
+    if len(ids) == 1 and ids[0].shape[1] <= depth:
+        return Ranking(ids[0], scores[0], is_complete)  # `Resolver` puts each line in order.
+    all_ids, all_scores = np.hstack(ids), np.hstack(scores)
+    all_scores = np.where(all_ids >= 0, all_scores, -np.inf)
+    # Equal scores are ranked by id, so that the same question has the same answer.
+    order = np.lexsort((all_ids, -all_scores), axis=1)[:, :depth]
+    rows = np.arange(n_queries)[:, None]
+    return Ranking(all_ids[rows, order], all_scores[rows, order], is_complete)
+
+
+def _padded(values: npt.NDArray[Any], width: int, value: float) -> npt.NDArray[Any]:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=value)

@@ -1,0 +1,228 @@
+"""Search, opening and memory of a large store against bare FAISS, in one run, as ratios.
+
+    python benchmarks/index_speed.py --rows 1000000 --dim 384 --folder /tmp/bench
+
+Writes JSON, Markdown and a picture to benchmarks/results/. Everything that is compared runs in
+this one process on the same rows, index and threads, taking turns; every figure is a median.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+from index_rows import queries, rows
+
+from unibind.retrieval import faiss_index
+from unibind.retrieval.plan import Plan
+from unibind.retrieval.store import LocalStore
+from unibind.types import SpaceId
+
+SPACE = SpaceId("bench")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--kinds", default="exact,hnsw,ivfpq,int8,binary")
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--name", default="index_speed")
+    arguments = parser.parse_args()
+    faiss_index.set_threads(arguments.threads)
+    path = arguments.folder / f"store-{arguments.rows}-{arguments.dim}"
+    found: dict = {
+        "rows": arguments.rows,
+        "dim": arguments.dim,
+        "threads": arguments.threads,
+        "recall_wanted": arguments.recall,
+        "machine": {
+            "cores": os.cpu_count(),
+            "processor": platform.machine(),
+            "faiss": faiss.__version__,
+            "load_at_start": os.getloadavg(),
+        },
+        "kinds": {},
+    }
+    with LocalStore.open(path, space=SPACE, dim=arguments.dim) as store:
+        if store.count() < arguments.rows:
+            found["ingest_rows_per_s"] = fill(store, arguments.rows, arguments.dim)
+        asked = queries(1000, arguments.dim)
+        truth = faiss_index.exact(mapped(store), asked[:200], 10)
+        for kind in arguments.kinds.split(","):
+            found["kinds"][kind] = measured(store, kind, arguments.recall, asked, truth)
+            found["kinds"][kind]["open"] = opened(path)
+            write(found, arguments.name)
+            print(kind, json.dumps(found["kinds"][kind]), flush=True)
+    found["machine"]["load_at_end"] = os.getloadavg()
+    write(found, arguments.name)
+    picture(found, arguments.name)
+
+
+def fill(store: LocalStore, n_rows: int, dim: int) -> float:
+    step, spent = 4096, 0.0
+    for start in range(store.count(), n_rows, step):
+        block = rows(start, min(step, n_rows - start), dim)
+        keys = [f"key-{n}" for n in range(start, start + len(block))]
+        metadata = [{"share": n % 1000} for n in range(start, start + len(block))]
+        begin = time.perf_counter()
+        store.upsert(keys, block, modality="image", metadata=metadata)
+        spent += time.perf_counter() - begin
+    return n_rows / spent
+
+
+def mapped(store: LocalStore) -> np.ndarray:
+    with store._reading() as (_, view):
+        return view.shards["image"].vectors
+
+
+def measured(store: LocalStore, kind: str, recall: float, asked, truth) -> dict:
+    begin = time.perf_counter()
+    plan = store.rebuild(kind=kind, recall=recall)["image"]
+    built_s = time.perf_counter() - begin
+    with store._reading() as (_, view):
+        shard = view.shards["image"]
+    index, vectors = shard.index, shard.vectors
+    n_single, n_batch = (8, 100) if kind in ("exact", "int8") else (100, 1000)
+
+    def bare(these: np.ndarray) -> np.ndarray:
+        if index is None:
+            return faiss.knn(these, vectors, 10, metric=faiss.METRIC_INNER_PRODUCT)[1]
+        return index.candidates(these, 10, effort=plan.effort)
+
+    store.search(asked[:2])
+    single = race(
+        lambda: [bare(asked[n : n + 1]) for n in range(n_single)],
+        lambda: [store.search(asked[n : n + 1]) for n in range(n_single)],
+    )
+    batch = race(lambda: bare(asked[:n_batch]), lambda: store.search(asked[:n_batch]))
+    return {
+        "plan": json.loads(plan.text()),
+        "built_s": built_s,
+        "single": {
+            "bare_qps": n_single / single[0],
+            "store_qps": n_single / single[1],
+            "ratio": single[0] / single[1],
+        },
+        "batch": {
+            "bare_qps": n_batch / batch[0],
+            "store_qps": n_batch / batch[1],
+            "ratio": batch[0] / batch[1],
+        },
+        "curve": curve(index, plan, vectors, asked[:200], truth),
+    }
+
+
+def race(one, other, n_turns: int = 5) -> tuple[float, float]:
+    """Return the median times of two functions that take turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(n_turns):
+        for function, spent in zip((one, other), times, strict=True):
+            begin = time.perf_counter()
+            function()
+            spent.append(time.perf_counter() - begin)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def curve(index, plan: Plan, vectors, asked, truth) -> list[dict]:
+    """Return recall at 10 and queries per second, re-ranked, for efforts from least to most."""
+    points = []
+    if index is None:
+        begin = time.perf_counter()
+        faiss_index.exact(vectors, asked, 10)
+        return [{"effort": 0, "recall": 1.0, "qps": len(asked) / (time.perf_counter() - begin)}]
+    for effort in plan.efforts():
+        begin = time.perf_counter()
+        found = index.candidates(asked, 10, effort=effort.effort)
+        best = []
+        for query, line in zip(asked, found, strict=True):
+            line = line[line >= 0]
+            best.append(line[np.argsort(-(vectors[line] @ query))[:10]])
+        spent = time.perf_counter() - begin
+        recall = np.mean([len(set(b) & set(t)) / 10 for b, t in zip(best, truth, strict=True)])
+        points.append({"effort": effort.effort, "recall": float(recall), "qps": len(asked) / spent})
+        if recall > 0.9995:
+            break
+    return points
+
+
+def opened(path: Path) -> dict:
+    """Return what a fresh process takes from opening to the first answer, and its memory."""
+    code = (
+        "import sys, time, json; start = time.perf_counter();"
+        "sys.path.insert(0, sys.argv[2]);"
+        "from unibind.retrieval.store import LocalStore; from index_rows import queries;"
+        "imported = time.perf_counter();"
+        "store = LocalStore.open(sys.argv[1], read_only=True);"
+        "hits = store.search(queries(1, store.dim));"
+        "first = time.perf_counter() - imported;"
+        "status = dict(line.split(':', 1) for line in open('/proc/self/status'));"
+        "size = lambda name: int(status[name].split()[0]) * 1024;"
+        "print(json.dumps({'import_s': imported - start, 'first_answer_s': first,"
+        "'own_bytes': size('RssAnon'), 'mapped_bytes': size('RssFile')}))"
+    )
+    forget_cached(path)
+    begin = time.perf_counter()
+    n_bytes = 0
+    for file in used(path):
+        with file.open("rb", buffering=0) as stream:
+            while block := stream.read(1 << 24):
+                n_bytes += len(block)
+    reading_s = time.perf_counter() - begin
+    forget_cached(path)
+    call = [sys.executable, "-c", code, str(path), str(Path(__file__).parent)]
+    told = json.loads(subprocess.run(call, check=True, capture_output=True).stdout)
+    return {**told, "reading_the_bytes_s": reading_s, "bytes": n_bytes}
+
+
+def used(path: Path) -> list[Path]:
+    return [file for folder in ("vectors", "indexes") for file in (path / folder).glob("*")]
+
+
+def forget_cached(path: Path) -> None:
+    """Let the system drop the files' pages, so that opening is cold."""
+    for file in used(path):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write(found: dict, name: str) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def picture(found: dict, name: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5))
+    for kind, one in found["kinds"].items():
+        recall = [point["recall"] for point in one["curve"]]
+        axes.plot(recall, [point["qps"] for point in one["curve"]], marker="o", label=kind)
+    axes.set(
+        yscale="log",
+        xlabel="recall@10 against exact",
+        ylabel=f"queries per second, batch, {found['threads']} threads",
+        title=f"{found['rows']:,} vectors of width {found['dim']}",
+    )
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
