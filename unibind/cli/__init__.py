@@ -23,6 +23,7 @@ app = typer.Typer(
 # Panel of `unibind --help` to the modules of its commands, in the order of the help. A module has
 # an `app`, a group of commands, or else a function of its own name.
 _PANELS = {
+    "Begin": ("quickstart",),
     "Use a space": ("classify", "search", "embed"),
     "Build a space": ("align", "index", "knowledge"),
     "What it needs": ("models", "data", "plugins"),

@@ -6,7 +6,7 @@ on. A head learns the others' centers, and must place the rest by what their sen
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -160,78 +160,69 @@ class _Run:
         self.knowledge = knowledge.vectors.mean(axis=1)
         self.names = names.vectors.mean(axis=1)
         self.seed = seed
-        of_seen = np.flatnonzero(self.is_seen[self.labels])
-        # A third of the seen classes' pictures is kept to test them.
-        is_kept = generator.random(len(of_seen)) < 1 / 3
-        self.train, self.seen_test = of_seen[~is_kept], of_seen[is_kept]
         self.unseen_test = np.flatnonzero(~self.is_seen[self.labels])
-        self._path = RidgePath.of(self._inputs(self.train))
-        self.head = self._fit(self.knowledge, prior=True)
-        self.bare = self._fit(self.knowledge, prior=False)
+        of_seen = np.flatnonzero(self.is_seen[self.labels])
+        # Where seen classes are tested too, a third of their pictures is not trained on.
+        is_kept = generator.random(len(of_seen)) < 1 / 3
+        self.seen_test = of_seen[is_kept]
+        self.all_seen = _Training(self, of_seen)
+        self.most_seen = _Training(self, of_seen[~is_kept])
 
     def among_unseen(self) -> dict[str, Tested]:
-        """Return the arms among unseen classes."""
-        classes, rows = np.flatnonzero(~self.is_seen), self.unseen_test
-        points = _points(self.knowledge[classes])
-        by_name = _points(self.names[classes])
+        """Return the arms among unseen classes; the heads know all pictures of the seen ones."""
+        classes, rows, training = np.flatnonzero(~self.is_seen), self.unseen_test, self.all_seen
         wrong = np.random.default_rng(self.seed).permutation(len(self.knowledge))
+        points, by_name = _points(self.knowledge[classes]), _points(self.names[classes])
         wrong_points = _points(self.knowledge[wrong][classes])
-        name_head = self._fit(self.names, prior=True)
-        wrong_head = self._fit(self.knowledge[wrong], prior=False)
-        pixel_head = self._fit(self.knowledge, prior=False, pixels=True)
-        inputs, prior = self._inputs(rows), self._prior(rows)
-        alone, alone_by_name = (
-            head.project(inputs) for head in (self.bare, self._fit(self.names, prior=False))
-        )
-        both = self.head.embed(inputs, prior)
+        inputs, prior = self.inputs(rows), self.prior(rows)
+        both = training.head(self.knowledge, prior=True)
+        both_by_name = training.head(self.names, prior=True)
+        fused = both.embed(inputs, prior)
+        wrong_head = training.head(self.knowledge[wrong], prior=False)
+        pixels = training.pixel_head(self.knowledge).project(self.pixels(rows))
         chance = np.random.default_rng(self.seed).random((len(rows), len(classes)), np.float32)
-        return {
-            arm: self._tested(scores, rows, classes)
-            for arm, scores in {
-                "chance": chance,
-                "raw pixels": pixel_head.project(self._pixels(rows)) @ points.T,
-                "prior": prior @ points.T,
-                "head": alone @ points.T,
-                "head + prior": without_hubs(both @ points.T, self.head.references @ points.T),
-                "head + prior, hubs kept": both @ points.T,
-                "head, class names only": alone_by_name @ by_name.T,
-                "head + prior, class names only": without_hubs(
-                    name_head.embed(inputs, prior) @ by_name.T, name_head.references @ by_name.T
-                ),
-                "head, wrong class's sentences": wrong_head.project(inputs) @ wrong_points.T,
-            }.items()
+        scores = {
+            "chance": chance,
+            "raw pixels": pixels @ points.T,
+            "prior": prior @ points.T,
+            "head": training.head(self.knowledge, prior=False).project(inputs) @ points.T,
+            "head + prior": without_hubs(fused @ points.T, both.references @ points.T),
+            "head + prior, hubs kept": fused @ points.T,
+            "head, class names only": training.head(self.names, prior=False).project(inputs)
+            @ by_name.T,
+            "head + prior, class names only": without_hubs(
+                both_by_name.embed(inputs, prior) @ by_name.T, both_by_name.references @ by_name.T
+            ),
+            "head, wrong class's sentences": wrong_head.project(inputs) @ wrong_points.T,
         }
+        return {arm: self._tested(each, rows, classes) for arm, each in scores.items()}
 
     def among_seen(self) -> dict[str, Tested]:
         """Return the arms among seen classes, and the probe trained on their labels."""
-        classes = np.unique(self.labels[self.train])
+        training = self.most_seen
+        classes = np.unique(self.labels[training.rows])
         rows = self.seen_test[np.isin(self.labels[self.seen_test], classes)]
+        inputs, prior = self.inputs(rows), self.prior(rows)
         points, by_name = _points(self.knowledge[classes]), _points(self.names[classes])
-        embeddings = self.head.embed(self._inputs(rows), self._prior(rows))
-        named = self._fit(self.names, prior=True).embed(self._inputs(rows), self._prior(rows))
-        columns = np.searchsorted(classes, self.labels[self.train])
-        path = self._path
-        weight, bias = linear_probe(
-            (self._inputs(self.train) - path.mean) / path.scale, columns, n_classes=len(classes)
-        )
-        probe = (self._inputs(rows) - path.mean) / path.scale @ weight + bias
-        return {
-            arm: self._tested(scores, rows, classes)
-            for arm, scores in {
-                "head + prior": embeddings @ points.T,
-                "head + prior, class names only": named @ by_name.T,
-                "supervised ceiling: linear probe": probe,
-            }.items()
+        by_knowledge = training.head(self.knowledge, prior=True).embed(inputs, prior)
+        named = training.head(self.names, prior=True).embed(inputs, prior)
+        scores = {
+            "head + prior": by_knowledge @ points.T,
+            "head + prior, class names only": named @ by_name.T,
+            "supervised ceiling: linear probe": training.probe(classes, inputs),
         }
+        return {arm: self._tested(each, rows, classes) for arm, each in scores.items()}
 
     def generalised(self) -> dict[str, dict[str, float]]:
         """Return seen, unseen and harmonic accuracy with all classes as candidates."""
         rows = np.concatenate([self.seen_test, self.unseen_test])
         points = _points(self.knowledge)
-        inputs, prior = self._inputs(rows), self._prior(rows)
+        inputs, prior = self.inputs(rows), self.prior(rows)
         outcome = {}
-        for name, head in (("head + prior", self.head), ("head", self.bare)):
-            scores = without_hubs(head.embed(inputs, prior) @ points.T, head.references @ points.T)
+        for name, with_prior in (("head + prior", True), ("head", False)):
+            head = self.most_seen.head(self.knowledge, prior=with_prior)
+            embeddings = head.embed(inputs, prior)
+            scores = without_hubs(embeddings @ points.T, head.references @ points.T)
             for rule, penalty in (("uncalibrated", 0.0), ("calibrated", head.seen_penalty)):
                 both = seen_unseen(scores, self.labels[rows], self.is_seen, penalty=penalty)
                 outcome[f"{name}, {rule}"] = {
@@ -241,31 +232,72 @@ class _Run:
                 }
         return outcome
 
-    def _fit(self, centers: FloatArray, *, prior: bool, pixels: bool = False) -> Head:
-        labels = self.labels[self.train]
-        centered = _points(centers)  # what all classes share is known without their pictures
-        targets = Targets.from_captions(list(self.classes[labels]), centered[labels])
-        return Aligner(seed=self.seed).fit(
-            self._pixels(self.train) if pixels else self._inputs(self.train),
-            targets,
-            space=self.pictures.space,
-            encoder=self.pictures.encoder,
-            prior=self._prior(self.train) if prior else None,
-            path=None if pixels else self._path,
-        )
+    def inputs(self, rows: IntArray) -> FloatArray:
+        """Return what a head reads of labelled pictures, shape (N, F')."""
+        return self.pictures.inputs[self.rows[rows]]
+
+    def prior(self, rows: IntArray) -> FloatArray:
+        """Return the semantic prior of labelled pictures, shape (N, D)."""
+        return self.pictures.prior[self.rows[rows]]
+
+    def pixels(self, rows: IntArray) -> FloatArray:
+        """Return the raw pixels of labelled pictures, shape (N, P)."""
+        return self.pictures.pixels[self.rows[rows]]
 
     def _tested(self, scores: FloatArray, rows: IntArray, classes: IntArray) -> Tested:
         answers = np.searchsorted(classes, self.labels[rows])
         return Tested(ranks_of(scores, answers), self.classes[self.labels[rows]], len(classes))
 
-    def _inputs(self, rows: IntArray) -> FloatArray:
-        return self.pictures.inputs[self.rows[rows]]
 
-    def _prior(self, rows: IntArray) -> FloatArray:
-        return self.pictures.prior[self.rows[rows]]
+class _Training:
+    """Pictures of seen classes, and the heads made of them; their inputs are decomposed once."""
 
-    def _pixels(self, rows: IntArray) -> FloatArray:
-        return self.pictures.pixels[self.rows[rows]]
+    def __init__(self, run: _Run, rows: IntArray) -> None:
+        self.rows = rows
+        self._run = run
+        self._labels = run.labels[rows]
+        self._path = RidgePath.of(run.inputs(rows))
+
+    def head(self, centers: FloatArray, *, prior: bool) -> Head:
+        """Return the head towards class centers, shape (C, D), alone or to go with the prior."""
+        return self._fit(
+            self._run.inputs(self.rows),
+            centers,
+            prior=self._run.prior(self.rows) if prior else None,
+            path=self._path,
+        )
+
+    def pixel_head(self, centers: FloatArray) -> Head:
+        """Return the head that sees raw pixels only."""
+        return self._fit(self._run.pixels(self.rows), centers, prior=None, path=None)
+
+    def probe(self, classes: IntArray, inputs: FloatArray) -> FloatArray:
+        """Return the scores of a linear probe for inputs, shape (N, F'), against classes."""
+        standardised = (self._run.inputs(self.rows) - self._path.mean) / self._path.scale
+        columns = np.searchsorted(classes, self._labels)
+        weight, bias = linear_probe(standardised, columns, n_classes=len(classes))
+        asked: FloatArray = (inputs - self._path.mean) / self._path.scale
+        return asked @ weight + bias
+
+    def _fit(
+        self,
+        inputs: FloatArray,
+        centers: FloatArray,
+        *,
+        prior: FloatArray | None,
+        path: RidgePath | None,
+    ) -> Head:
+        # What all classes share is known from their texts, also of those without pictures.
+        points = _points(centers)[self._labels]
+        targets = Targets.from_captions(list(self._run.classes[self._labels]), points)
+        return Aligner(seed=self._run.seed).fit(
+            inputs,
+            replace(targets, are_classes=True),
+            space=self._run.pictures.space,
+            encoder=self._run.pictures.encoder,
+            prior=prior,
+            path=path,
+        )
 
 
 def _points(means: FloatArray) -> FloatArray:

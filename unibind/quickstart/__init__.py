@@ -1,0 +1,5 @@
+"""The whole idea on public pictures: knowledge, centers, head, search, and an honest table."""
+
+from unibind.quickstart.run import Quickstart, Reporter, quickstart
+
+__all__ = ["Quickstart", "Reporter", "quickstart"]
