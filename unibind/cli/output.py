@@ -15,6 +15,7 @@ from unibind.types import Json, ProgressCallback
 __all__ = ["AsJson", "emit", "printable", "progress", "report_errors", "stop", "warn"]
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+_INTERRUPTION = "interrupted; what was finished is kept, nothing is half written"
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print machine-readable JSON on stdout.", show_default=False)
@@ -57,18 +58,30 @@ def report_errors() -> Iterator[None]:
     """
     try:
         yield
-    except UnibindError as error:
-        if os.environ.get("UNIBIND_TRACEBACK"):
+    except (UnibindError, ImportError) as error:
+        if _is_of_interrupt(error):
+            warn(_INTERRUPTION)
+            raise SystemExit(_INTERRUPTED) from None
+        if not isinstance(error, UnibindError) or os.environ.get("UNIBIND_TRACEBACK"):
             raise
         stop(str(error))
     except SystemExit as stopped:
         if stopped.code == _INTERRUPTED:  # typer made it of Ctrl-C, without a word
-            warn("interrupted; what was finished is kept, nothing is half written")
+            warn(_INTERRUPTION)
         raise
     except BrokenPipeError:
         # The reader (head, say) has seen enough; keep Python from failing again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+
+
+def _is_of_interrupt(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is behind an error: compiled modules make an ImportError of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager
