@@ -64,7 +64,7 @@ def _print(outcome: "Quickstart", space: Path) -> None:
     console.print(_table("Pictures find their captions; unseen and seen classes", outcome.table))
     console.print(
         "R@k: share of held-out pictures whose right answer is among the first k. "
-        "[low, high]: 95 % interval.",
+        "n pictures a seed, among 'of' answers.",
         style="dim",
     )
     console.print(f"\nReport and pictures ({outcome.seconds:.0f} s):")
@@ -87,7 +87,7 @@ def _table(title: str, rows: "list[Row]") -> "Table":
 
     table = Table(title=title, title_justify="left")
     table.add_column("arm")
-    for name in ("R@1", "[low, high]", "R@5", "n", "of", "chance"):
+    for name in ("R@1", "95 % interval", "R@5", "n", "of", "chance"):
         table.add_column(name, justify="right")
     for row in rows:
         low, high = row["interval_r_at_1"]

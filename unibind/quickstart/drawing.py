@@ -14,6 +14,7 @@ from unibind.types import FloatArray
 __all__ = ["Tile", "contact_sheet", "draw_map"]
 
 _SIDE = 150
+_TITLE_HEIGHT = 44
 _TEXT_HEIGHT = 44
 _GAP = 10
 _INK, _PALE, _PAPER, _FRAME = "#1a1a1a", "#6b6b6b", "#ffffff", "#2f6fde"
@@ -39,14 +40,14 @@ def contact_sheet(title: str, query: Tile, hits: Sequence[Tile], *, columns: int
     n_rows = max(1, -(-len(hits) // columns))
     cell = (_SIDE + _GAP, _SIDE + _TEXT_HEIGHT + _GAP)
     width = (columns + 1) * cell[0] + 3 * _GAP
-    height = 34 + n_rows * cell[1] + _GAP
+    height = _TITLE_HEIGHT + n_rows * cell[1] + _GAP
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, _GAP), title, fill=_INK, font=ImageFont.load_default(16))
-    _paste(sheet, query, (_GAP, 34), frame=True)
+    _paste(sheet, query, (_GAP, _TITLE_HEIGHT), frame=True)
     for n, hit in enumerate(hits):
         row, column = divmod(n, columns)
-        _paste(sheet, hit, ((column + 1) * cell[0] + 2 * _GAP, 34 + row * cell[1]))
+        _paste(sheet, hit, ((column + 1) * cell[0] + 2 * _GAP, _TITLE_HEIGHT + row * cell[1]))
     return _png(sheet)
 
 
@@ -55,8 +56,8 @@ def draw_map(
 ) -> bytes:
     """Return a PNG: embeddings in two dimensions, one colour per group, some named places.
 
-    The two directions are those of the largest spread. Words are centred on their own mean and
-    pictures on theirs, because each kind crowds in its own corner.
+    The two directions are those of the pictures' largest spread. Words are centred on their own
+    mean and stretched to the pictures' reach, because each kind crowds in its own corner.
 
     Args:
         groups: Name of the group to its embeddings, shape (N, D).

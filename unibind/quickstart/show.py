@@ -66,7 +66,7 @@ def _map(engine: Engine, dataset: Dataset) -> bytes:
     return draw_map(
         embeddings,
         title=f"{sum(map(len, embeddings.values()))} pictures of {dataset.name}, by folder; "
-        "the words lie where the text tower puts them",
+        "words where the text tower puts them, stretched to fit",
         names=dict(zip(largest, np.asarray(texts), strict=True)),
     )
 
