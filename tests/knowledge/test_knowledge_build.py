@@ -463,3 +463,24 @@ def test_stored_answers_depend_on_the_question_alone():
     assert good_lines(body) == good_lines(body)
     assert len(good(body)["choices"]) == len(completion("x")["choices"]) == 1
     assert facts_of(body) == {"number_of_lines": 3}
+
+
+def test_calls_that_fail_at_first_do_not_change_the_table(tmp_path):
+    def refusing_once(request, lines):
+        return {
+            "lines": lines if "already_written" in request.facts else ["Sure! Here:", *lines[1:]]
+        }
+
+    failed = set()
+
+    def failing_first(request, lines):
+        if request.key not in failed and request.seed % 2:
+            failed.add(request.key)
+            return WriterError("reset")
+        return refusing_once(request, lines)
+
+    run(tmp_path / "calm", plan(16), Author(change=refusing_once))
+    run(tmp_path / "rough", plan(16), Author(change=failing_first))
+    assert failed
+    for name in ("descriptions.jsonl", "quarantine.jsonl"):
+        assert (tmp_path / "calm" / name).read_bytes() == (tmp_path / "rough" / name).read_bytes()

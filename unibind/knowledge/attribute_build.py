@@ -111,7 +111,14 @@ def build_attributes(
     with Journal(journal_path(folder, of="attributes")) as journal:
         programs = (program(*pair) for pair in wanted)
         expected = estimate_of(programs, journal.get, prices)
-        calls = Calls(writer, journal, prices, expected.n_calls, on_status)
+        calls = Calls(
+            writer,
+            journal,
+            prices,
+            n_tries=n_attempts,
+            n_calls_expected=expected.n_calls,
+            on_status=on_status,
+        )
         if dry_run:
             return AttributeReport(0, len(stored), 0, 0.0, {}, (), expected)
         calls.all(program(*pair) for pair in wanted)
@@ -190,6 +197,7 @@ def _program(
     base_seed = int(writer.sampling.get("seed", 0))
     found: dict[int, dict[str, Range]] = dict(enumerate(before))
     tried: Counter[int] = Counter()
+    given_up: set[int] = set()
     refused: Counter[str] = Counter()
     for _ in range(n_attempts):
         requests = {
@@ -197,7 +205,7 @@ def _program(
                 prompt, class_name, group, sensor, [source, index, tried[index]], base_seed
             )
             for index in range(n_samples)
-            if index not in found
+            if index not in found and index not in given_up
         }
         if not requests:
             break
@@ -205,6 +213,7 @@ def _program(
         for index, request in requests.items():
             answer = answers.get(request.key)
             if answer is None:
+                given_up.add(index)
                 continue
             tried[index] += 1
             sample = _sample(object_of(answer.content) or {}, sensor, refused)

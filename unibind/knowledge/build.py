@@ -110,7 +110,14 @@ def build(
     table = StoredTable(folder)
     with Journal(journal_path(folder)) as journal:
         expected = _estimate(table, plan, writer, journal.get, prices)
-        run = Calls(writer, journal, prices, expected.n_calls, on_status)
+        run = Calls(
+            writer,
+            journal,
+            prices,
+            n_tries=plan.n_attempts,
+            n_calls_expected=expected.n_calls,
+            on_status=on_status,
+        )
         run.all(_program(table, plan, writer, name) for name in plan.classes)
         if not journal.count():
             if run.failures:

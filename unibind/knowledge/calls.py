@@ -90,6 +90,7 @@ class Calls:
         writer: Who answers.
         journal: What was answered before, and where answers go.
         prices: For `cost`.
+        n_tries: How often a call that fails is made.
         n_calls_expected: For the status.
         on_status: Called after each answer.
     """
@@ -99,6 +100,8 @@ class Calls:
         writer: DescriptionWriter,
         journal: Journal,
         prices: Prices,
+        *,
+        n_tries: int,
         n_calls_expected: int,
         on_status: Callable[[Status], None],
     ) -> None:
@@ -108,11 +111,12 @@ class Calls:
         self._writer = writer
         self._journal = journal
         self._prices = prices
+        self._n_tries = n_tries
         self._n_calls_expected = n_calls_expected
         self._on_status = on_status
         self._in_a_row = 0  # failed calls since the last answer
         self._n_open = 0  # calls handed to threads and not yet answered
-        self._done: queue.SimpleQueue[tuple[_Round, str, Future[WrittenAnswer | None]]]
+        self._done: queue.SimpleQueue[tuple[_Round, WritingRequest, Future[WrittenAnswer | None]]]
         self._done = queue.SimpleQueue()
         self._stop = threading.Event()
 
@@ -142,9 +146,15 @@ class Calls:
 
     def _take(self, pool: ThreadPoolExecutor) -> None:
         """Wait for one answer, and go on with its class if it was the round's last."""
-        round_, key, future = self._done.get()
+        round_, request, future = self._done.get()
         self._n_open -= 1
-        round_.answers[key] = self._keep(key, future, round_)
+        answer = self._keep(request.key, future, round_)
+        if answer is None and not round_.is_waiting:
+            round_.n_failed[request.key] += 1
+            if round_.n_failed[request.key] < self._n_tries:
+                self._submit(pool, round_, request)
+                return
+        round_.answers[request.key] = answer
         if len(round_.answers) == round_.n_requests and not round_.is_waiting:
             self._advance(pool, round_.program, round_.answers)
 
@@ -172,7 +182,7 @@ class Calls:
     def _submit(self, pool: ThreadPoolExecutor, round_: "_Round", request: WritingRequest) -> None:
         self._n_open += 1
         future = pool.submit(self._write, request)
-        future.add_done_callback(lambda done: self._done.put((round_, request.key, done)))
+        future.add_done_callback(lambda done: self._done.put((round_, request, done)))
 
     def _write(self, request: WritingRequest) -> WrittenAnswer | None:
         if self._stop.is_set():
@@ -219,11 +229,11 @@ class Calls:
     def _drain(self) -> None:
         """Store the answers of calls that ended after something stopped the build."""
         while not self._done.empty():
-            _, key, future = self._done.get()
+            _, request, future = self._done.get()
             if not future.cancelled() and future.exception() is None:
                 answer = future.result()
                 if answer is not None:
-                    self._journal.put(key, answer)
+                    self._journal.put(request.key, answer)
 
 
 @dataclass
@@ -231,6 +241,7 @@ class _Round:
     program: Program[Any]
     n_requests: int
     answers: dict[str, WrittenAnswer | None] = field(default_factory=dict)
+    n_failed: Counter[str] = field(default_factory=Counter)
     is_waiting: bool = False  # for answers that are read back by another build
 
 

@@ -75,6 +75,7 @@ class _Place:
     wish: Wish
     filled: dict[int, Line]
     tried: dict[int, int]  # number of the call's part of the places -> answers it has had
+    given_up: set[int] = field(default_factory=set)  # parts whose call got no answer
     spare: list[Line] = field(default_factory=list)
     reason: str = "no answer"
 
@@ -132,10 +133,14 @@ def class_program(
         answers = yield requests
         for (place, ask), request in zip(asks, requests, strict=True):
             answer = answers.get(request.key)
+            part = ask.indices[0] // lines_per_call
             if answer is None:
+                # Asked again by this run, the same answers could come in another order than
+                # they will from the journal, and lead elsewhere.
+                place.given_up.add(part)
                 place.reason = "no answer"
                 continue
-            place.tried[ask.indices[0] // lines_per_call] = ask.attempt + 1
+            place.tried[part] = ask.attempt + 1
             good = []
             candidates = texts_of(answer.content)
             if not candidates:
@@ -229,7 +234,8 @@ def _asks(
     """
     parts: dict[int, list[int]] = {}
     for index in place.missing:
-        parts.setdefault(index // lines_per_call, []).append(index)
+        if (part := index // lines_per_call) not in place.given_up:
+            parts.setdefault(part, []).append(index)
     written = [place.filled[index].text for index in sorted(place.filled)][-_N_REMINDED:]
     return [
         Ask(
