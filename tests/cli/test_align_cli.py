@@ -172,6 +172,19 @@ def test_a_few_bad_files_are_listed_and_the_head_is_made_of_the_rest(unibind, fo
         assert engine.head("image") is not None
 
 
+def test_a_damaged_head_is_one_line_that_says_what_to_do(unibind, manifest, here, some_stamps):
+    head = here / told(unibind("align", "--data", manifest, "--json"))["head"]
+    file = head / "head.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    finished = unibind("classify", some_stamps[0].path, "--classes", "a,b")
+    assert (finished.code, finished.out, finished.err.count("\n")) == (1, "", 1)
+    assert "head.safetensors" in finished.err
+    told(unibind("align", "--data", manifest, "--json"))
+    assert unibind("classify", some_stamps[0].path, "--classes", "a,b").code == 0
+
+
 def test_with_more_than_a_tenth_bad_no_head_is_made(unibind, folder, here):
     for n in range(4):
         (folder / "fruit" / f"zero{n}.png").write_bytes(b"")

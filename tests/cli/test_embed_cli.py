@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -124,3 +126,24 @@ def test_wrong_use_is_exit_code_2(unibind, arguments, telling):
     finished = unibind("embed", *arguments)
     assert (finished.code, finished.out) == (2, "")
     assert telling in finished.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_a_full_disk_is_one_line_and_leaves_nothing(here):
+    texts = [part for n in range(40) for part in ("--text", f"text {n}")]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({2**15}, {2**15}))"
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{limited}; from unibind.cli import main; main()",
+            *("embed", *texts, "-o", "out.npz"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.splitlines()[-1].startswith("error: cannot write out.npz")
+    assert "Traceback" not in finished.stderr
+    assert not list(here.iterdir())
