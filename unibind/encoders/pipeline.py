@@ -23,6 +23,7 @@ MAX_FILE_BYTES = 2**30
 """A larger file, 1 GiB, is refused: it would be held in memory whole."""
 
 _MAX_READERS = 8
+_MAX_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +280,11 @@ def _read_file(path: Path) -> bytes:
 
 
 def _describe(source: Any) -> str:
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, os.PathLike):
         return os.fspath(source)
+    if isinstance(source, str):  # a path, or a text of any length with anything in it
+        is_plain = source.isprintable() and source.strip() and len(source) <= _MAX_SHOWN
+        return source if is_plain else repr(source[:_MAX_SHOWN])
     if isinstance(source, bytes):
         return f"{len(source):,} bytes"
     return type(source).__name__
