@@ -9,6 +9,7 @@ runs it from the start, and answers that are stored are not asked for again.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from unibind.knowledge.answers import texts_of
@@ -118,6 +119,7 @@ def class_program(
     kept = [line for line in stored if not _is_stale(line, wishes, sources)]
     filled_before = [line for place in places for line in place.filled.values()]
     seen = {normalised(line.text) for line in (*kept, *filled_before)}
+    seen |= {normalised(row["line"]) for wish in wishes for row in wish.prompt.examples}
     refused: Counter[str] = Counter()
     before = {line.text for line in stored}
 
@@ -253,13 +255,19 @@ def _asks(
 
 
 def _reason_against(line: Line, seen: set[str], min_words: int, language: str) -> str:
-    text = masked(line.text, line.class_name)
-    for fault in text_faults(text, language=language, min_words=min_words):
+    if normalised(line.text) in seen:
+        return "duplicate: of a line of its class, or of an example"
+    return _fault_in(line.text, line.class_name, min_words, language)
+
+
+@lru_cache(maxsize=1 << 15)  # the table is written from the same answers a moment later
+def _fault_in(text: str, class_name: str, min_words: int, language: str) -> str:
+    for fault in text_faults(masked(text, class_name), language=language, min_words=min_words):
         if fault.severity == "error" or fault.kind in _REFUSED_KINDS:
             if fault.kind == "truncated" and min_words < 4:
                 continue  # a phrase needs no full stop
             return f"{fault.kind}: {fault.evidence}"
-    return "duplicate: of a line of its class" if normalised(line.text) in seen else ""
+    return ""
 
 
 def _is_of(line: Line, wish: Wish, sources: Mapping[str, Source]) -> bool:

@@ -15,6 +15,9 @@ Severity = Literal["note", "warning", "error"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("note", "warning", "error")
 
 
+_NO_LETTER = re.compile("[^0-9a-z]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong.
@@ -44,7 +47,8 @@ def text_faults(
         min_words: Shorter is too short.
         max_words: Longer is too long.
     """
-    found = [fault for rule in _RULES for fault in rule(text)]
+    rules = _RULES if text.isascii() and text.isprintable() else (*_UNICODE_RULES, *_RULES)
+    found = [fault for rule in rules for fault in rule(text)]
     n_words = len(text.split())
     if n_words < min_words:
         severity: Severity = "error" if n_words == 0 else "warning"
@@ -64,6 +68,8 @@ def text_faults(
 
 def normalised(text: str) -> str:
     """Return a text as duplicates compare it: without case, accents' encoding and punctuation."""
+    if text.isascii() and text.isprintable():
+        return " ".join(_NO_LETTER.sub(" ", text.lower()).split()) or " ".join(text.split())
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(c if c.isalnum() else " " for c in folded if unicodedata.category(c) != "Cf")
     return " ".join(kept.split()) or " ".join(folded.split())
@@ -271,7 +277,7 @@ def _repetitive(text: str) -> Iterator[Fault]:
     words = normalised(text).split()
     if match := re.search(r"(\S)\1{7,}|\b(\w+)(?:[\s,.;!]+\2\b){2,}", text, re.IGNORECASE):
         yield Fault("repetition", "warning", _shown(match[0]), "write the line anew")
-    elif len(words) >= 12 and len(set(words)) < 0.5 * len(words):
+    elif len(words) >= 8 and len(set(words)) < 0.5 * len(words):
         evidence = f"{len(set(words))} different words of {len(words)}"
         yield Fault("repetition", "warning", evidence, "write the line anew")
 
@@ -292,10 +298,12 @@ def _wordless(text: str) -> Iterator[Fault]:
         yield Fault("markup", "note", "capitals throughout", "write it in sentence case")
 
 
-_RULES: Final[tuple[Callable[[str], Iterator[Fault]], ...]] = (
-    _invisible,
-    _broken_encoding,
-    _mixed_script,
+_Rule = Callable[[str], Iterator[Fault]]
+
+_UNICODE_RULES: Final[tuple[_Rule, ...]] = (_invisible, _broken_encoding, _mixed_script)
+"""Rules that a text of visible ASCII cannot break."""
+
+_RULES: Final[tuple[_Rule, ...]] = (
     partial(_searched, "refusal", _REFUSALS, "drop the line and ask again", "error"),
     partial(_searched, "chat-debris", _DEBRIS, "keep the description only", "error"),
     partial(_searched, "placeholder", _PLACEHOLDER, "drop the line and ask again", "error"),

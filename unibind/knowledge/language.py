@@ -52,9 +52,13 @@ _WORDS: Final[Mapping[str, str]] = {
     "vi": """và hoặc với của là có không một những các trong trên cho như rất nhưng được này đó
         khi""",
 }
-_LEXICON: Final = {name: frozenset(words.split()) for name, words in _WORDS.items()}
+_LANGUAGES_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    word: tuple(name for name, known in _WORDS.items() if word in known.split())
+    for words in _WORDS.values()
+    for word in words.split()
+}
 
-LANGUAGES: Final = tuple(_LEXICON)
+LANGUAGES: Final = tuple(_WORDS)
 """Codes of the languages that lint can be told to expect."""
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -70,22 +74,26 @@ def foreign_evidence(text: str, *, expected: str = "en") -> str | None:
         text: The text.
         expected: One of `LANGUAGES`.
     """
-    letters = [character for character in text if character.isalpha()]
-    if not letters:
-        return None
-    scripts = Counter(_script(character) for character in letters)
-    foreign = {name: count for name, count in scripts.items() if name != "LATIN"}
-    if foreign and sum(foreign.values()) >= 0.2 * len(letters):
-        return f"letters of {max(foreign, key=lambda name: foreign[name]).title()}"
+    if not text.isascii() and (script := _foreign_script(text)):
+        return f"letters of {script.title()}"
     words = [word.lower() for word in _WORD.findall(text)]
-    counts = {name: sum(word in known for word in words) for name, known in _LEXICON.items()}
-    best = max(counts, key=lambda name: counts[name])
+    counts = Counter(name for word in words for name in _LANGUAGES_OF.get(word, ()))
+    best = max(LANGUAGES, key=lambda name: counts[name])
     if counts[best] >= 2 and counts[best] > 1.5 * counts[expected]:
-        known = [word for word in words if word in _LEXICON[best] - _LEXICON[expected]]
-        return f"{best} words {', '.join(dict.fromkeys(known[:5]))}" if known else None
+        languages = {word: _LANGUAGES_OF.get(word, ()) for word in dict.fromkeys(words)}
+        known = [word for word, of in languages.items() if best in of and expected not in of]
+        return f"{best} words {', '.join(known[:5])}" if known else None
     is_accented = sum(not word.isascii() for word in words)
     if counts[expected] == 0 and len(words) >= 4 and expected == "en" and is_accented >= 2:
         return f"no English function word, accents in {is_accented} of {len(words)} words"
+    return None
+
+
+def _foreign_script(text: str) -> str | None:
+    letters = [character for character in text if character.isalpha()]
+    foreign = Counter(script for c in letters if (script := _script(c)) != "LATIN")
+    if foreign and foreign.total() >= 0.2 * len(letters):
+        return foreign.most_common(1)[0][0]
     return None
 
 

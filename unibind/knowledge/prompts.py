@@ -134,7 +134,11 @@ def request_of(prompt: Prompt, ask: Ask, *, base_seed: int) -> WritingRequest:
         key=key,
         instruction=f"{prompt.instruction.strip()}\n{_FRAME}",
         facts=facts,
-        examples=tuple(_example(prompt, row) for row in prompt.examples),
+        examples=tuple(
+            _example(prompt, row)
+            for row in prompt.examples
+            if row["class_name"].casefold() != ask.class_name.casefold()
+        ),
         schema=lines_schema(len(ask.indices)),
         seed=int(key[:7], 16),
         view=prompt.view,
