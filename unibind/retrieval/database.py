@@ -59,11 +59,7 @@ class Database:
         Raises:
             StoreError: The store was closed, or SQLite failed inside the block.
         """
-        if self._process != os.getpid():
-            # SQLite's connections do not survive a fork, nor may the child close them.
-            _ABANDONED.extend(self._idle)
-            self._idle, self._process = [], os.getpid()
-            self._write_lock = threading.Lock()
+        self._notice_fork()
         if self._closed.is_set():
             raise StoreError(f"the store at {self.root} was closed; open it again")
         try:
@@ -103,6 +99,7 @@ class Database:
         """
         if self.read_only:
             raise StoreError(f"the store at {self.root} was opened read-only; open it for writing")
+        self._notice_fork()
         if not self._write_lock.acquire(timeout=self.timeout_s):
             raise StoreError(self._held())
         try:
@@ -126,7 +123,7 @@ class Database:
         Ask before the database: it may move on in between.
         """
         try:
-            number, digest = (self.root / WITNESS).read_text(encoding="ascii").split()
+            number, digest = (self.root / WITNESS).read_text(encoding="utf-8").split()
         except (OSError, ValueError):
             return -1
         return int(number) if digest == _digest(number) else -1
@@ -137,6 +134,13 @@ class Database:
         if self._process == os.getpid():
             while self._idle:
                 self._idle.pop().close()
+
+    def _notice_fork(self) -> None:
+        if self._process != os.getpid():
+            # SQLite's connections do not survive a fork, nor may the child close them.
+            _ABANDONED.extend(self._idle)
+            self._idle, self._process = [], os.getpid()
+            self._write_lock = threading.Lock()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         try:
@@ -151,7 +155,7 @@ class Database:
         if row is not None:
             with contextlib.suppress(OSError):
                 text = f"{row[0]} {_digest(str(row[0]))}\n"
-                (self.root / WITNESS).write_text(text, encoding="ascii")
+                (self.root / WITNESS).write_text(text, encoding="utf-8")
 
     def _held(self) -> str:
         holder = "another writer"
