@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unibind.types import Json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Dataset", "LabelledItem"]
 
@@ -62,6 +66,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def to_frame(self) -> "DataFrame":
+        """Return the items as a pandas table: key, path, label, caption, group, split, then extra."""
+        from pandas import DataFrame  # half a second, for those who ask
+
+        names = ("key", "path", "label", "caption", "group", "split")
+        rows = [
+            {**{name: getattr(item, name) for name in names}, **item.extra} for item in self.items
+        ]
+        return DataFrame(rows, columns=None if rows else list(names))
 
     def missing(self) -> tuple[LabelledItem, ...]:
         """Return the items whose file is not there now."""
