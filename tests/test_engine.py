@@ -235,6 +235,11 @@ def test_pictures_are_classified_among_any_classes(engine, photos):
         assert answer[0].probability > 0.5
 
 
+def test_only_the_top_classes_are_listed_if_asked(engine, photos):
+    whole = engine.classify("image", photos, classes=CLASSES)
+    assert engine.classify("image", photos, classes=CLASSES, top=2) == [a[:2] for a in whole]
+
+
 def test_the_wording_and_the_order_of_the_classes_matter_little(engine, photos):
     turned = [f"a picture of a {name}" for name in reversed(CLASSES)]
     answers = engine.classify("image", photos, classes=turned)

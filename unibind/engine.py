@@ -278,25 +278,38 @@ class Engine:
         *,
         classes: Sequence[str] | None = None,
         knowledge: str | Path | KnowledgeBase | None = None,
+        top: int | None = None,
     ) -> list[list[Prediction]]:
-        """Return for each item all classes, the likeliest first.
+        """Return for each item the classes, the likeliest first.
 
         Args:
             modality: One of `modalities`.
             items: As in `embed`.
             classes: Names of classes, any that have a name.
             knowledge: A knowledge base whose sentences stand for the classes.
+            top: How many classes are listed of each item; all by default.
 
         Raises:
             InvalidInputError: As in `embed` and `centers`.
         """
         centers = self.centers(classes=classes, knowledge=knowledge)
-        return self.decide(modality, self.embed(modality, items), centers)
+        return self.decide(modality, self.embed(modality, items), centers, top=top)
 
     def decide(
-        self, modality: str, embeddings: FloatArray, centers: ClassCenters
+        self,
+        modality: str,
+        embeddings: FloatArray,
+        centers: ClassCenters,
+        *,
+        top: int | None = None,
     ) -> list[list[Prediction]]:
-        """Return for each embedding, shape (N, D), all classes, the likeliest first.
+        """Return for each embedding, shape (N, D), the classes, the likeliest first.
+
+        Args:
+            modality: What the embeddings are of, one of `modalities`.
+            embeddings: What `embed` returned, shape (N, D).
+            centers: What `centers` returned.
+            top: As in `classify`.
 
         Raises:
             SpaceMismatchError: The centers are of another space.
@@ -304,7 +317,7 @@ class Engine:
         scores = centers.scores(embeddings, space=self.space.id)
         head = self.head(modality)
         if head is None:
-            return decide(scores, centers.labels, temperature=_DEFAULT_TEMPERATURE)
+            return decide(scores, centers.labels, temperature=_DEFAULT_TEMPERATURE, top=top)
         if len(head.references):
             scores = without_hubs(scores, centers.scores(head.references))
         return decide(
@@ -313,6 +326,7 @@ class Engine:
             temperature=head.temperature,
             seen=head.seen,
             seen_penalty=head.seen_penalty,
+            top=top,
         )
 
     def add(

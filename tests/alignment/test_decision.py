@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from unibind.alignment.decision import decide, is_same_class
+from unibind.errors import InvalidInputError
 
 LABELS = ("a cat", "a dog", "a crane")
 
@@ -43,6 +44,15 @@ def test_a_probability_is_the_softmax_of_score_by_temperature():
 def test_equal_scores_keep_the_order_of_the_classes():
     (predictions,) = decide(np.zeros((1, 3), dtype=np.float32), LABELS, temperature=0.05)
     assert [each.label for each in predictions] == list(LABELS)
+
+
+def test_the_top_classes_keep_their_shares_among_all():
+    scores = np.random.default_rng(0).uniform(-1, 1, (4, 3)).astype(np.float32)
+    whole = decide(scores, LABELS, temperature=0.05)
+    assert decide(scores, LABELS, temperature=0.05, top=2) == [row[:2] for row in whole]
+    assert decide(scores, LABELS, temperature=0.05, top=99) == whole
+    with pytest.raises(InvalidInputError, match="top is 0; at least 1 class"):
+        decide(scores, LABELS, temperature=0.05, top=0)
 
 
 def test_values_are_plain_python_and_labels_are_as_given():

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from unibind.alignment.geometry import softmax
+from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, Prediction
 
 __all__ = ["decide", "is_same_class"]
@@ -21,8 +22,9 @@ def decide(
     temperature: float,
     seen: Collection[str] = (),
     seen_penalty: float = 0.0,
+    top: int | None = None,
 ) -> list[list[Prediction]]:
-    """Return for each row of scores, shape (N, C), all classes, the likeliest first.
+    """Return for each row of scores, shape (N, C), the classes, the likeliest first.
 
     A trained head prefers the classes that it was trained on to any other. Where both kinds are
     candidates, the penalty, learned on training classes, is taken from the scores of the seen ones.
@@ -33,13 +35,20 @@ def decide(
         temperature: Logits are score / temperature.
         seen: Names that the head was trained on.
         seen_penalty: Taken from the scores of classes among these.
+        top: How many classes are listed of each row; all by default, which for thousands of rows
+            against thousands of classes is gigabytes. Probabilities are shares among all.
+
+    Raises:
+        InvalidInputError: top is below 1.
     """
+    if top is not None and top < 1:
+        raise InvalidInputError(f"top is {top}; at least 1 class must be listed")
     known = {_plain(name) for name in seen}
     is_seen = np.array([_plain(label) in known for label in labels], dtype=bool)
     if is_seen.any() and not is_seen.all():
         scores = scores - seen_penalty * is_seen.astype(np.float32)
     probabilities = softmax(scores / temperature)
-    order = np.argsort(-scores, axis=1, kind="stable")
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [
         [Prediction(labels[c], float(scores[n, c]), float(probabilities[n, c])) for c in order[n]]
         for n in range(len(scores))
