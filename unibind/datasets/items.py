@@ -68,7 +68,7 @@ class Dataset:
         return len(self.items)
 
     def to_frame(self) -> "DataFrame":
-        """Return the items as a pandas table: key, path, label, caption, group, split, then extra."""
+        """Return a pandas table: key, path, label, caption, group, split, then what is extra."""
         from pandas import DataFrame  # half a second, for those who ask
 
         names = ("key", "path", "label", "caption", "group", "split")
