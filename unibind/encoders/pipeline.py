@@ -281,7 +281,7 @@ def _read_file(path: Path) -> bytes:
 
 def _describe(source: Any) -> str:
     if isinstance(source, os.PathLike):
-        return os.fspath(source)
+        return str(source)
     if isinstance(source, str):  # a path, or a text of any length with anything in it
         is_plain = source.isprintable() and source.strip() and len(source) <= _MAX_SHOWN
         return source if is_plain else repr(source[:_MAX_SHOWN])
