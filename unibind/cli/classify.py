@@ -140,6 +140,6 @@ def _print(results: Sequence[dict[str, Json]]) -> None:
         table.add_column(overflow="fold")
         for row in result["predictions"]:
             share = row["probability"]
-            bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH)
+            bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH, complete_style="cyan")
             table.add_row(f"{share:.1%}", bar, Text(printable(row["label"])))
         console.print(table)

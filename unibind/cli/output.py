@@ -119,3 +119,5 @@ def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback
             bar.update(task, completed=n_done, total=n_total)
 
         yield update
+        if bar.tasks[task].total is None:  # nothing was counted, so there is nothing to leave
+            bar.update(task, visible=False)
