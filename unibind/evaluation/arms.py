@@ -51,14 +51,15 @@ class Tested:
 def ranks_of(scores: FloatArray, labels: IntArray) -> IntArray:
     """Return the rank of each item's right answer, 0 is best, shape (N,).
 
-    A tie counts against the item, so that an arm without an opinion does not look good.
+    A tie counts against the item, so that an arm without an opinion does not look good; so does a
+    score that is NaN.
 
     Args:
         scores: Shape (N, C).
         labels: Column of the right answer, shape (N,).
     """
     right = np.take_along_axis(scores, labels[:, None], axis=1)
-    ranks: IntArray = (scores >= right).sum(axis=1) - 1
+    ranks: IntArray = scores.shape[1] - 1 - (scores < right).sum(axis=1)
     return ranks
 
 

@@ -10,8 +10,9 @@ _OPENING = re.compile(
     r"^((a|an|the|some|two|three|four|five)\s+)?((pair|pairs|head|bunch|piece|slice|set)\s+of\s+)?"
     r"((a|an|the)\s+)?"
 )
+# A hyphen within a word ends nothing: a t-shirt is no t, and who is star-struck is no star.
 _CLAUSE_END = re.compile(
-    r"\s+(with|in|on|at|of|and|for|used|from|that|who|is|are)\s|[,;:.!?()\u2014-]\s?|$"
+    r"\s+(with|in|on|at|of|and|for|used|from|that|who|is|are)\s|[,;:.!?()\u2014]\s?|\s-|$"
 )
 
 _FALSE_FRIENDS = frozenset(
@@ -35,6 +36,12 @@ def plain_name(name: str) -> str:
 
 
 _ALWAYS_PLURAL = frozenset({"binoculars", "glasses", "jeans", "scissors", "sunglasses", "trousers"})
+_SINGULAR_OF = {
+    "buses": "bus", "canoes": "canoe", "children": "child", "cookies": "cookie", "feet": "foot",
+    "geese": "goose", "knives": "knife", "leaves": "leaf", "loaves": "loaf", "men": "man",
+    "mice": "mouse", "people": "person", "shoes": "shoe", "teeth": "tooth", "toes": "toe",
+    "wolves": "wolf", "women": "woman",
+}  # fmt: skip
 
 
 class ClassFinder:
@@ -53,7 +60,8 @@ class ClassFinder:
     def find(self, caption: str) -> str | None:
         """Return the class that the caption names, None if it names none for sure."""
         text = unicodedata.normalize("NFKC", caption).casefold()
-        clause = plain_name(_CLAUSE_END.split(text, maxsplit=1)[0])
+        # A pair of shoes is shoes, so the opening goes before "of" can end the clause.
+        clause = plain_name(_CLAUSE_END.split(_OPENING.sub("", text.strip()), maxsplit=1)[0])
         words = clause.split()
         if " ".join(words[-2:]) in _FALSE_FRIENDS and clause not in self._class_of:
             return None
@@ -67,6 +75,8 @@ class ClassFinder:
 def _singular(word: str) -> str:
     if word in _ALWAYS_PLURAL:
         return word
+    if word in _SINGULAR_OF:
+        return _SINGULAR_OF[word]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "sses", "xes", "oes")):
