@@ -241,7 +241,8 @@ def as_markdown(result: dict) -> str:
         f"# Encode speed, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}",
         "",
         "Time of each arm over ours: median over the rounds, in which the arms take turns, and "
-        "[lowest, highest]. Above 1: ours is faster.",
+        "[lowest, highest]. Above 1: ours is faster. Ours reads and decodes in further threads, "
+        "beside those that encode; a second run finds its features in the cache.",
         "",
         f"{machine['cores']} cores, shared with other work (load {machine['load_before']} before, "
         f"{machine['load_after']} after), Python {machine['python']}, {used}.",
