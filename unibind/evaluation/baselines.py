@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from unibind.modalities.image import IMAGE
+from unibind.modalities.image import IMAGE, accept
 from unibind.types import FloatArray, IntArray
 
 __all__ = ["RawPixels", "linear_probe", "picture_hashes"]
@@ -23,11 +23,16 @@ class RawPixels:
     fingerprint = hashlib.sha256(b"raw pixels, 16 x 16 x 3, box filter, version 1").hexdigest()
 
     def encode(self, items: Sequence[Any]) -> FloatArray:
-        """Return the pixels of pictures, shape (N, 768)."""
+        """Return the pixels of pictures, shape (N, 768).
+
+        Raises:
+            InvalidInputError: An item is no picture.
+        """
         features = np.zeros((len(items), self.dim), dtype=np.float32)
         for row, item in enumerate(items):
-            picture = Image.fromarray(item).resize((self.side, self.side), Image.Resampling.BOX)
-            features[row] = np.asarray(picture, dtype=np.float32).ravel() / 255
+            picture = Image.fromarray(accept(item))
+            small = picture.resize((self.side, self.side), Image.Resampling.BOX)
+            features[row] = np.asarray(small, dtype=np.float32).ravel() / 255
         return features
 
 

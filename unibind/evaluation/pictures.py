@@ -83,11 +83,12 @@ class Pictures:
         pixels = RawPixels()
         with FeatureCache.of(pixels) as cache:
             raw = encode_sources(pixels, paths, cache=cache)
-        if encoded.failures or raw.failures:
-            first = (encoded.failures or raw.failures)[0]
+        failures = encoded.failures or raw.failures
+        if failures:
             raise InvalidInputError(
-                f"{len(encoded.failures)} pictures cannot be read, first {first.source}: "
-                f"{first.error}; fetch the set again with `unibind data fetch`"
+                f"{len(failures)} of {len(paths)} pictures cannot be read, first "
+                f"{failures[0].source}: {failures[0].error}; fetch the set again with "
+                "`unibind data fetch`"
             )
         captions = tuple((item.caption or "").strip() for _, item in items)
         return cls(

@@ -109,7 +109,15 @@ def zero_shot(
         names: Centers made of the classes' names alone.
         seeds: Of the choice of unseen classes.
         progress: Called with the seeds done and their number.
+
+    Raises:
+        InvalidInputError: The centers are of other classes, or in another order.
     """
+    if not knowledge.labels == names.labels == labelled.classes:
+        raise InvalidInputError(
+            f"the pictures name {len(labelled.classes)} classes, first {labelled.classes[0]!r}; "
+            "the centers are not of these, one by one; make them with classes=labelled.classes"
+        )
     unseen: Mapping[str, list[Tested]] = defaultdict(list)
     seen: Mapping[str, list[Tested]] = defaultdict(list)
     generalised: list[dict[str, dict[str, float]]] = []
