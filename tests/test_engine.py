@@ -15,6 +15,7 @@ from unibind.alignment.aligner import Aligner
 from unibind.alignment.heads import Head
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.targets import Targets
+from unibind.encoders.registry import open_encoder
 from unibind.engine import RECIPES, Engine, Recipe
 from unibind.errors import ArtifactError, InvalidInputError, PluginError, SpaceMismatchError
 from unibind.knowledge.base import open_base
@@ -32,9 +33,16 @@ CAPTIONS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def mini_weights() -> None:
+def towers():
+    """Load the towers of mini once for all engines of this module."""
     for name in (model.name for model in weights.MODELS.values() if model.in_mini):
         weights.fetch(name)
+    loaded = {name: open_encoder(name) for name in ("minilm-l6", "efficientnet-lite0")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            unibind.engine, "open_encoder", lambda name: loaded.get(name) or open_encoder(name)
+        )
+        yield
 
 
 @pytest.fixture
