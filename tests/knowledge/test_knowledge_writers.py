@@ -135,8 +135,9 @@ def test_a_real_model_behind_a_real_server_makes_a_base(tmp_path, no_key, small_
             model="smollm2",
             lines_per_call=1,
             n_in_flight=2,
-            max_tokens=90,
-            temperature=0.3,
+            max_tokens=60,
+            timeout_s=600,
+            n_retries=0,
         )
     )
     report = build(

@@ -62,7 +62,9 @@ class LocalWriter:
         parameters.verbosity = 0  # it would tell of every slot on stderr
         parameters.n_parallel = self.n_in_flight
         parameters.n_ctx = self.n_in_flight * _TOKENS_PER_SLOT
-        n_threads = os.cpu_count() or 1
+        # Half the logical cores: llama.cpp's threads wait for each other at every layer, and one
+        # that has lost its core to another process holds up all.
+        n_threads = max(1, (os.cpu_count() or 1) // 2)
         parameters.cpuparams.n_threads = n_threads
         parameters.cpuparams_batch.n_threads = n_threads
         try:
