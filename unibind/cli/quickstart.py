@@ -25,6 +25,9 @@ def quickstart(
     again: Annotated[
         bool, typer.Option("--again", help="Measure again even if nothing has changed.")
     ] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Over how many random splits to measure.")
+    ] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Build space mini on public pictures, measure it, and show what it finds.
@@ -33,7 +36,7 @@ def quickstart(
     """
     from unibind.quickstart import quickstart as run
 
-    outcome = run(space, reporter=_Terminal(), again=again)
+    outcome = run(space, reporter=_Terminal(), seeds=range(seeds), again=again)
     value = {
         "table": outcome.table,
         "tables": outcome.tables,

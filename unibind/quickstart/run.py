@@ -157,6 +157,7 @@ def _build(
     key: str,
     reporter: Reporter,
 ) -> dict[str, Json]:
+    engine.save()  # a folder that cannot be written is told now, not after minutes
     reporter.say(f"encoding {sum(map(len, sets))} pictures (once, ever)")
     with reporter.progress("encoding") as progress:
         pictures = load_pictures(engine, sets, progress=progress)
