@@ -26,7 +26,7 @@ class Contrast:
         temperature: At the start; it is learned.
     """
 
-    n_steps: int = 300
+    n_steps: int = 100
     batch_size: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
