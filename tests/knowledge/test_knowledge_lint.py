@@ -81,7 +81,8 @@ def test_fix_moves_errors_aside_keeps_the_first_copy_and_what_was_reviewed():
 
 
 def test_severities_are_a_ladder_and_an_unknown_one_is_refused(planted):
-    counts = [len(lint(planted.base, severity=s)) for s in ("note", "warning", "error")]
+    base = replace(planted.base, lines=planted.base.lines[:600])
+    counts = [len(lint(base, severity=s)) for s in ("note", "warning", "error")]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[2] > 0
     with pytest.raises(InvalidInputError, match="no severity 'fatal'"):
