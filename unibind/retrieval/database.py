@@ -19,6 +19,7 @@ __all__ = ["WITNESS", "Database"]
 
 _HOLDER = "writer.json"
 WITNESS = "generation"
+_NOTE_BYTES = 255
 _ABANDONED: list[sqlite3.Connection] = []
 
 
@@ -106,12 +107,9 @@ class Database:
             with self.connection() as connection:
                 self._begin(connection)
                 self._sign(purpose)
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                    self._witness(connection)
-                finally:
-                    self._unsign()
+                yield connection
+                connection.execute("COMMIT")
+                self._witness(connection)
         finally:
             self._write_lock.release()
 
@@ -153,9 +151,7 @@ class Database:
     def _witness(self, connection: sqlite3.Connection) -> None:
         row = connection.execute("SELECT generation FROM store").fetchone()
         if row is not None:
-            with contextlib.suppress(OSError):
-                text = f"{row[0]} {_digest(str(row[0]))}\n"
-                (self.root / WITNESS).write_text(text, encoding="utf-8")
+            _overwrite(self.root / WITNESS, f"{row[0]} {_digest(str(row[0]))}")
 
     def _held(self) -> str:
         holder = "another writer"
@@ -179,12 +175,18 @@ class Database:
             "purpose": purpose,
             "since": time.time(),
         }
-        with contextlib.suppress(OSError):
-            (self.root / _HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+        _overwrite(self.root / _HOLDER, json.dumps(holder))
 
-    def _unsign(self) -> None:
-        with contextlib.suppress(OSError):
-            (self.root / _HOLDER).unlink()
+
+def _overwrite(file: Path, text: str) -> None:
+    # In place and of one length: a file that is made, cut or deleted in each transaction is news
+    # for the file system's journal, for which the next sync of the database would have to wait.
+    with contextlib.suppress(OSError):
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        try:
+            os.write(handle, text.encode().ljust(_NOTE_BYTES) + b"\n")
+        finally:
+            os.close(handle)
 
 
 def _digest(number: str) -> str:
