@@ -1,4 +1,4 @@
-"""Rows like embeddings: clusters on a surface of few dimensions, with noise; the same everywhere."""
+"""Rows like embeddings: clusters on a surface of few dimensions, with noise; always the same."""
 
 import numpy as np
 
