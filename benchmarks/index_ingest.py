@@ -15,6 +15,7 @@ import random
 import shutil
 import statistics
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -159,7 +160,8 @@ def main() -> None:
 
 
 def measured(name: str, folder: Path, dim: int, size: int, n_rows: int) -> float:
-    place = folder / "ingest"
+    # A place of its own each time: some keep what they once opened.
+    place = folder / f"ingest-{uuid.uuid4().hex[:8]}"
     shutil.rmtree(place, ignore_errors=True)
     add = CONTENDERS[name][0](place, dim)
     spent = 0.0

@@ -130,6 +130,36 @@ def test_what_is_not_there_is_one_clear_line(place: Path) -> None:
         assert _run(place, *wrong).returncode == 2
 
 
+def test_items_are_told_counted_and_listed(place: Path) -> None:
+    (item,) = _json(place, "get", "k7", "--space", "t")
+    assert (item["key"], item["modality"], item["metadata"]["n"]) == ("k7", "image", 7)
+    assert item["content_hash"].startswith("vector:")
+    rows = _json(place, "scan", "--space", "t", "--where", '{"n": {"$lt": 20}}', "--limit", "3")
+    assert [row["key"] for row in rows] == ["k0", "k1", "k10"]
+    assert _json(place, "count", "--space", "t") == {"count": 50}
+    assert _json(place, "count", "--space", "t", "--modality", "sound") == {"count": 0}
+    finished = _run(place, "get", "k1", "nobody", "--space", "t")
+    assert (finished.returncode, "k1" in finished.stdout) == (1, True)
+    assert "no item has the key 'nobody'" in finished.stderr
+
+
+def test_files_are_added_found_and_those_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "bird.txt").write_text("a small red bird on a branch")
+    (tmp_path / "notes" / "car.txt").write_text("a lorry on the motorway")
+    (tmp_path / "notes" / "bad.txt").write_bytes(b"\xff\xfe\xfa")
+    common = '{"licence": "CC0"}'
+    finished = _run(tmp_path, "add", "notes", "--space", "mini", "--metadata", common, "--json")
+    assert finished.returncode == 1
+    told = json.loads(finished.stdout)
+    assert (told["added"], [row["key"] for row in told["failures"]]) == (2, ["notes/bad.txt"])
+    hits = _json(tmp_path, "search", "--text", "some birds", "--where", common)
+    assert [hit["key"] for hit in hits] == ["notes/bird.txt", "notes/car.txt"]
+    (again,) = _json(tmp_path, "search", "notes/car.txt", "-k1", "--words", "CC0", "--exact")
+    assert again["metadata"]["licence"] == "CC0"
+    assert _run(tmp_path, "add", "nowhere.txt").returncode == 1
+
+
 def test_a_shell_gets_json_and_an_exit_code(place: Path) -> None:
     call = [sys.executable, "-m", "unibind", "index", "verify", "--space", "t", "--json"]
     finished = subprocess.run(call, cwd=place, capture_output=True, check=True)

@@ -172,15 +172,13 @@ def kill_at_random(folder: Path, n_kills: int, *, seed: int = 0, progress=None) 
         process = _context().Process(target=write, args=(folder / "store", number, writer))
         process.start()
         writer.close()
-        if kill % 10 == 0:
-            # At times before it has opened the store.
-            time.sleep(moments.uniform(0, 0.02))
-        else:
-            reader.poll(30)
-            time.sleep(moments.uniform(0, 0.08))
+        last = number - 1
+        # At times before it has opened the store; else amid a step, however fast the disk is.
+        for _ in range(0 if kill % 10 == 0 else moments.randrange(1, 12)):
+            last = reader.recv()
+        time.sleep(moments.uniform(0, 0.015))
         process.kill()
         process.join()
-        last = number - 1
         with contextlib.suppress(EOFError, OSError):
             while reader.poll(0):
                 last = reader.recv()

@@ -15,6 +15,7 @@ from unibind.cli.output import AsJson, emit, progress, warn
 if TYPE_CHECKING:
     from unibind.datasets import LabelledItem
     from unibind.engine import Engine
+    from unibind.retrieval.records import StoredItem
     from unibind.retrieval.store import LocalStore
     from unibind.types import Hit
 
@@ -88,6 +89,49 @@ def remove(
     with _store(space) as store:
         n_removed = store.delete(keys or None, where=_condition(where))
     emit({"removed": n_removed}, as_json=as_json, people=lambda: print(f"{n_removed} removed"))
+
+
+@app.command()
+def get(
+    keys: Annotated[list[str], typer.Argument(help="Keys of items.")],
+    space: Space = "mini",
+    as_json: AsJson = False,
+) -> None:
+    """Tell what is stored under keys; exit code 1 if one is not there."""
+    from unibind.errors import InvalidInputError
+
+    with _store(space, read_only=True) as store:
+        found = {item.key: item for item in store.scan(where={"$key": keys})}
+    rows = [_item(found[key]) for key in keys if key in found]
+    emit(rows, as_json=as_json, people=lambda: _print_items(rows))
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise InvalidInputError(f"no item has the key {', '.join(map(repr, missing))}")
+
+
+@app.command()
+def scan(
+    space: Space = "mini",
+    where: Where = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many items at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List what is stored, in the order of the keys."""
+    with _store(space, read_only=True) as store:
+        rows = [_item(item) for item in islice(store.scan(where=_condition(where)), limit)]
+    emit(rows, as_json=as_json, people=lambda: _print_items(rows))
+
+
+@app.command()
+def count(
+    space: Space = "mini",
+    modality: Annotated[str | None, typer.Option(help="Of this modality only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many items are stored."""
+    with _store(space, read_only=True) as store:
+        n_items = store.count(modality)
+    emit({"count": n_items}, as_json=as_json, people=lambda: print(n_items))
 
 
 @app.command()
@@ -416,6 +460,16 @@ def _object(text: str | None, option: str) -> dict[str, Any]:
             f'{option} must be a JSON object, such as \'{{"licence": "CC0"}}\''
         )
     return value
+
+
+def _item(item: "StoredItem") -> dict[str, Any]:
+    return {name: value for name, value in asdict(item).items() if name != "vector"}
+
+
+def _print_items(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        told = json.dumps(row["metadata"], ensure_ascii=False) if row["metadata"] else ""
+        print(f"{row['modality']:<10} {row['key']}  {told:.120}".rstrip())
 
 
 def _row(hit: "Hit") -> dict[str, Any]:
