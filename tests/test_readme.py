@@ -61,7 +61,9 @@ def test_the_python_of_the_readme_runs(home, capsys):
     exec(compile(code, "README.md", "exec"), names)
     assert names["hits"][0][0].key == "mine"
     assert names["vectors"].shape == (1, 384)
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 4
+    assert printed[-1] == "mine"
     names["engine"].close()
 
 

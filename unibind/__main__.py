@@ -1,6 +1,19 @@
-"""``python -m unibind``: the command line where its script is not on the PATH."""
+"""The entry point of the command line, also as ``python -m unibind``."""
 
-from unibind.cli import main
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C is understood from the first import on."""
+    try:
+        from unibind.cli import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated
@@ -32,6 +33,8 @@ _PANELS = {
 
 def main() -> None:
     """Run the command line; the entry point of ``unibind``."""
+    # Pillow warns, over two lines, of what our own reader refuses in clear words.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     with report_errors():

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,8 @@ __all__ = ["AsJson", "emit", "printable", "progress", "report_errors", "stop", "
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 _INTERRUPTION = "interrupted; what was finished is kept, nothing is half written"
+
+_SECONDS_BETWEEN_LINES = 15.0
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print machine-readable JSON on stdout.", show_default=False)
@@ -88,10 +91,15 @@ def _is_of_interrupt(error: BaseException | None) -> bool:
 def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback]:
     """Yield a progress callback that draws a bar with the time left on stderr.
 
+    Where stderr is no terminal, a line now and then says how far it is.
+
     Args:
         label: What is being done.
         in_bytes: Whether the counts are bytes, to be shown as such.
     """
+    if not sys.stderr.isatty():
+        yield _now_and_then(label)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -110,7 +118,6 @@ def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task(label, total=None)
@@ -121,3 +128,15 @@ def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback
         yield update
         if bar.tasks[task].total is None:  # nothing was counted, so there is nothing to leave
             bar.update(task, visible=False)
+
+
+def _now_and_then(label: str) -> ProgressCallback:
+    last = time.monotonic()
+
+    def update(n_done: int, n_total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES and n_total:
+            last = time.monotonic()
+            warn(f"{label}: {n_done / n_total:.0%}")
+
+    return update

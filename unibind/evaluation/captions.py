@@ -157,7 +157,7 @@ _NOTES = {
     "head": "trained on the other pictures' captions",
     "head + prior": "the shipped default",
     "head + prior, hubs kept": "the default without its correction for hubs",
-    "head + prior, captions permuted": "control: trained on captions of other pictures",
+    "head + prior, captions permuted": "control: the prior, and a head trained on wrong captions",
 }
 
 

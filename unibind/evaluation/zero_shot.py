@@ -184,24 +184,24 @@ class _Run:
         wrong_points = _points(self.knowledge[wrong][classes])
         inputs, prior = self.inputs(rows), self.prior(rows)
         both = training.head(self.knowledge, prior=True)
-        both_by_name = training.head(self.names, prior=True)
-        fused = both.embed(inputs, prior)
+        alone = training.head(self.knowledge, prior=False)
         wrong_head = training.head(self.knowledge[wrong], prior=False)
-        pixels = training.pixel_head(self.knowledge).project(self.pixels(rows))
+        pixel_head = training.pixel_head(self.knowledge)
         chance = np.random.default_rng(self.seed).random((len(rows), len(classes)), np.float32)
         scores = {
             "chance": chance,
-            "raw pixels": pixels @ points.T,
+            "raw pixels": _scores(pixel_head, self.pixels(rows), None, points),
             "prior": prior @ points.T,
-            "head": training.head(self.knowledge, prior=False).project(inputs) @ points.T,
-            "head + prior": without_hubs(fused @ points.T, both.references @ points.T),
-            "head + prior, hubs kept": fused @ points.T,
-            "head, class names only": training.head(self.names, prior=False).project(inputs)
-            @ by_name.T,
-            "head + prior, class names only": without_hubs(
-                both_by_name.embed(inputs, prior) @ by_name.T, both_by_name.references @ by_name.T
+            "head": _scores(alone, inputs, None, points),
+            "head + prior": _scores(both, inputs, prior, points),
+            "head + prior, hubs kept": both.embed(inputs, prior) @ points.T,
+            "head, class names only": _scores(
+                training.head(self.names, prior=False), inputs, None, by_name
             ),
-            "head, wrong class's sentences": wrong_head.project(inputs) @ wrong_points.T,
+            "head + prior, class names only": _scores(
+                training.head(self.names, prior=True), inputs, prior, by_name
+            ),
+            "head, wrong class's sentences": _scores(wrong_head, inputs, None, wrong_points),
         }
         return {arm: self._tested(each, rows, classes) for arm, each in scores.items()}
 
@@ -229,8 +229,7 @@ class _Run:
         outcome = {}
         for name, with_prior in (("head + prior", True), ("head", False)):
             head = self.most_seen.head(self.knowledge, prior=with_prior)
-            embeddings = head.embed(inputs, prior)
-            scores = without_hubs(embeddings @ points.T, head.references @ points.T)
+            scores = _scores(head, inputs, prior, points)
             for rule, penalty in (("uncalibrated", 0.0), ("calibrated", head.seen_penalty)):
                 both = seen_unseen(scores, self.labels[rows], self.is_seen, penalty=penalty)
                 outcome[f"{name}, {rule}"] = {
@@ -306,6 +305,13 @@ class _Training:
             prior=prior,
             path=path,
         )
+
+
+def _scores(
+    head: Head, inputs: FloatArray, prior: FloatArray | None, points: FloatArray
+) -> FloatArray:
+    """Return a head's scores against points, shape (N, C), corrected for hubs as in use."""
+    return without_hubs(head.embed(inputs, prior) @ points.T, head.references @ points.T)
 
 
 def _points(means: FloatArray) -> FloatArray:
