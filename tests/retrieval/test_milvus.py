@@ -14,7 +14,8 @@ from unibind.types import SpaceId
 pytest.importorskip("milvus_lite")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from unibind.retrieval.milvus import MilvusStore, expression, terms_of  # noqa: E402
+from unibind.retrieval.milvus import MilvusStore  # noqa: E402
+from unibind.retrieval.milvus_terms import expression, terms_of  # noqa: E402
 
 
 def _open(path: Path, space: str = "check", dim: int = 8) -> MilvusStore:

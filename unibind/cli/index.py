@@ -1,20 +1,17 @@
 """``unibind index``: what is stored of a space, found, kept and looked after."""
 
 import json
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unibind.cli.output import AsJson, emit, progress, warn
+from unibind.cli.index_files import add_rows, batches_of, items_of
+from unibind.cli.output import AsJson, emit, progress
 
 if TYPE_CHECKING:
-    from unibind.datasets import LabelledItem
-    from unibind.engine import Engine
     from unibind.retrieval.records import StoredItem
     from unibind.retrieval.store import LocalStore
     from unibind.types import Hit
@@ -30,7 +27,6 @@ Where = Annotated[
     str | None,
     typer.Option("--where", help='A condition as JSON: \'{"licence": "CC0", "n": {"$gte": 3}}\'.'),
 ]
-_BATCH = 64
 
 
 @app.command()
@@ -55,12 +51,12 @@ def add(
     if not files and data is None:
         raise typer.BadParameter("name files or folders, or a set with --data")
     common = _object(metadata, "--metadata")
-    items = _items(files or [], data)
+    items = items_of(files or [], data)
     engine = unibind.open(space)
     n_done, failures = 0, []
     with progress("adding") as bar:
-        for name, rows in _batches(items, modality):
-            failures += _add(engine, name, rows, common)
+        for name, rows in batches_of(items, modality):
+            failures += add_rows(engine, name, rows, common)
             n_done += len(rows)
             bar(n_done, len(items))
     n_added = len(items) - len(failures)
@@ -381,67 +377,6 @@ def _query(
     assert file is not None
     name = modality or modality_of(file).name
     return engine.embed(name, [file]), name
-
-
-def _items(files: Sequence[Path], data: str | None) -> "list[LabelledItem]":
-    from unibind.datasets import LabelledItem, open_dataset
-    from unibind.errors import InvalidInputError
-
-    found = list(open_dataset(data).items) if data is not None else []
-    for file in files:
-        if not file.exists():
-            raise InvalidInputError(f"there is nothing at {file}; correct the path")
-        inside = [file]
-        if file.is_dir():
-            inside = sorted(path for path in file.rglob("*") if path.is_file())
-        found += [LabelledItem(path) for path in inside if not path.name.startswith(".")]
-    return found
-
-
-def _batches(
-    items: "list[LabelledItem]", modality: str | None
-) -> "Iterator[tuple[str, list[LabelledItem]]]":
-    from unibind.modalities.registry import modality_of
-
-    def name(item: "LabelledItem") -> str:
-        return modality or modality_of(item.path).name
-
-    for found, group in groupby(items, key=name):
-        while rows := list(islice(group, _BATCH)):
-            yield found, rows
-
-
-def _add(
-    engine: "Engine", modality: str, rows: "list[LabelledItem]", common: dict[str, Any]
-) -> list[dict[str, str]]:
-    """Store rows and return those that cannot be read, with why; the others are stored."""
-    from unibind.errors import InvalidInputError
-
-    metadata = [
-        {
-            name: value
-            for name, value in {
-                "path": os.fspath(item.path),
-                "label": item.label,
-                "caption": item.caption,
-                "group": item.group,
-                "split": item.split,
-                **item.extra,
-                **common,
-            }.items()
-            if value is not None
-        }
-        for item in rows
-    ]
-    try:
-        keys = [item.key for item in rows]
-        engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
-    except InvalidInputError as error:
-        if len(rows) == 1:
-            warn(f"left out: {rows[0].key}: {error}")
-            return [{"key": rows[0].key, "error": str(error)}]
-        return [failure for row in rows for failure in _add(engine, modality, [row], common)]
-    return []
 
 
 def _condition(where: str | None) -> dict[str, Any] | None:

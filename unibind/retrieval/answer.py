@@ -5,14 +5,17 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from unibind.errors import InvalidInputError
 from unibind.retrieval.fulltext import parsed, ranked_by_words
 from unibind.retrieval.fusion import fused
+from unibind.retrieval.guard import check_k, check_score
 from unibind.retrieval.search import Matches, Question, above, nearest
 from unibind.retrieval.view import View
-from unibind.types import Hit, Json
+from unibind.types import FloatArray, Hit, Json
 
 __all__ = ["Cut", "Resolver", "answered"]
 
@@ -38,6 +41,43 @@ class Cut:
     after: Hit | None = None
     group_by: str | None = None
     texts: Sequence[str] | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        queries: FloatArray | None,
+        *,
+        k: int | None,
+        min_score: float | None,
+        group_by: str | None,
+        after: Hit | None,
+        text: str | Sequence[str] | None,
+    ) -> Self:
+        """Return the cut that the arguments of `LocalStore.search` ask for.
+
+        Raises:
+            InvalidInputError: They do not go together, or one is not as needed.
+        """
+        if k is None and min_score is None:
+            raise InvalidInputError("k is None, so a min_score was needed; or give a k")
+        if queries is None and text is None:
+            raise InvalidInputError("search was given neither queries nor text; give one")
+        lowest = -np.inf if min_score is None else check_score(min_score, what="min_score")
+        k = None if k is None else check_k(k)
+        if text is None:
+            return cls(k, lowest, after, group_by)
+        if k is None or min_score is not None or group_by is not None or after is not None:
+            raise InvalidInputError(
+                "text was given with min_score, group_by, after or without k; "
+                "ranks of vectors and words have no common score: search by one of them"
+            )
+        n_texts = 1 if queries is None else len(queries)
+        texts = [text] * n_texts if isinstance(text, str) else list(text)
+        if queries is not None and len(texts) != n_texts:
+            raise InvalidInputError(
+                f"there are {len(texts)} texts for {n_texts} queries; give as many"
+            )
+        return cls(k, texts=texts)
 
 
 class Resolver:

@@ -21,6 +21,9 @@ __all__ = [
     "check_keys",
     "check_metadata",
     "check_name",
+    "check_names",
+    "check_score",
+    "check_unique",
     "check_vectors",
 ]
 
@@ -127,6 +130,17 @@ def check_name(name: Any, what: str) -> str:
             "use a hash of it as the key and keep the long form in the metadata"
         )
     return name
+
+
+def check_names(names: Sequence[str | None] | None, n_rows: int, what: str) -> list[str | None]:
+    """Return a name or None for each row, all None if there are none.
+
+    Raises:
+        InvalidInputError: One cannot be stored.
+    """
+    if names is None:
+        return [None] * n_rows
+    return [None if name is None else check_name(name, what) for name in names]
 
 
 def check_metadata(metadata: Iterable[Mapping[str, Json]]) -> list[str]:

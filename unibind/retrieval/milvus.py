@@ -1,12 +1,9 @@
 """MilvusStore: the same contract on a Milvus server, for those who outgrow one machine.
 
-The only file that imports pymilvus. Metadata is kept as it is, and beside it a flat table of
-typed terms by which conditions are put (see `terms_of`), because Milvus takes ``true`` for 1 and
-leaves a missing field out of ``not``. An expression holds hexadecimal digits and numbers alone,
-so no key, field or value can be an operator of it.
+The only file that imports pymilvus. Metadata is kept as it is, and beside it the typed terms by
+which conditions are put, see `unibind.retrieval.milvus_terms`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +13,6 @@ import numpy as np
 
 from unibind.errors import InvalidInputError, SpaceMismatchError, StoreError
 from unibind.retrieval.calibration import calibrated, check_calibration
-from unibind.retrieval.filters import compile_filter
 from unibind.retrieval.guard import (
     check_k,
     check_keys,
@@ -25,10 +21,11 @@ from unibind.retrieval.guard import (
     check_unique,
     check_vectors,
 )
+from unibind.retrieval.milvus_terms import all_of, code_of, expression, one_of, terms_of
 from unibind.retrieval.view import Shard
 from unibind.types import FloatArray, Hit, Json, SpaceId
 
-__all__ = ["MilvusStore", "expression", "terms_of"]
+__all__ = ["MilvusStore"]
 
 _BATCH = 1000
 _SAMPLED = 1000
@@ -126,10 +123,10 @@ class MilvusStore:
         check_name(modality, "modality")
         entities = [
             {
-                "id": _code(key),
+                "id": code_of(key),
                 "name": key,
                 "modality": modality,
-                "side": _code(modality),
+                "side": code_of(modality),
                 "vector": row,
                 "metadata": text,
                 "terms": _checked_terms(key, text, json.loads(text)),
@@ -138,7 +135,7 @@ class MilvusStore:
         ]
         with _explained(self._collection):
             if entities and modality not in self._named:
-                told = {"id": _code(modality), "name": modality, "nothing": [1.0, 0.0]}
+                told = {"id": code_of(modality), "name": modality, "nothing": [1.0, 0.0]}
                 self._client.upsert(_names_of(self._collection), [told])
                 self._named.add(modality)
             for start in range(0, len(entities), _BATCH):
@@ -156,11 +153,11 @@ class MilvusStore:
         if keys is None and where is None:
             raise InvalidInputError("delete was told neither keys nor where; say what to remove")
         parts = [] if where is None else [expression(where)]
-        wanted = None if keys is None else sorted({_code(key) for key in check_keys(keys)})
+        wanted = None if keys is None else sorted({code_of(key) for key in check_keys(keys)})
         if wanted is not None:
-            parts.append(_one_of("id", wanted))
+            parts.append(one_of("id", wanted))
         with _explained(self._collection):
-            there = [row["id"] for row in self._rows(_all(parts), ["id"])]
+            there = [row["id"] for row in self._rows(all_of(parts), ["id"])]
             for start in range(0, len(there), _BATCH):
                 self._client.delete(self._collection, ids=there[start : start + _BATCH])
         return len(there)
@@ -204,7 +201,7 @@ class MilvusStore:
                     self._collection,
                     data=list(asked.queries),
                     limit=k,
-                    filter=_all([_one_of("side", [_code(name)]), *condition]),
+                    filter=all_of([one_of("side", [code_of(name)]), *condition]),
                     output_fields=["name", "metadata"],
                 )
                 products = np.full((len(queries), k), -np.inf)
@@ -233,7 +230,7 @@ class MilvusStore:
         check_name(key, "key")
         with _explained(self._collection):
             rows = self._client.get(
-                self._collection, ids=[_code(key)], output_fields=["modality", "metadata"]
+                self._collection, ids=[code_of(key)], output_fields=["modality", "metadata"]
             )
         if not rows:
             return None
@@ -245,7 +242,7 @@ class MilvusStore:
         Raises:
             StoreError: The server refuses, or does not answer.
         """
-        condition = "" if modality is None else _one_of("side", [_code(modality)])
+        condition = "" if modality is None else one_of("side", [code_of(modality)])
         with _explained(self._collection):
             rows = self._client.query(
                 self._collection, filter=condition, output_fields=["count(*)"]
@@ -285,7 +282,7 @@ class MilvusStore:
         if calibration != "none" and n_items:
             rows = self._client.query(
                 self._collection,
-                filter=_one_of("side", [_code(name)]),
+                filter=one_of("side", [code_of(name)]),
                 output_fields=["vector"],
                 limit=_SAMPLED,
             )
@@ -302,126 +299,6 @@ class MilvusStore:
             limit=_MOST_HITS,
         )
         return sorted(row["name"] for row in rows)
-
-
-def terms_of(metadata: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the typed terms of an item, by which `expression` puts conditions.
-
-    A field f becomes ``e<f>: 1`` (it is there), and by its type ``s<f>`` (a text in hexadecimal,
-    which keeps the order), ``n<f>`` (a number), ``b<f>`` (0 or 1), ``z<f>: 1`` (null) or ``l<f>``
-    (what a list holds); <f> is a hash of its name.
-    """
-    terms: dict[str, Json] = {}
-    for name, value in metadata.items():
-        field = _code(name)
-        terms[f"e{field}"] = 1
-        kind, coded = _typed(value)
-        if kind:
-            terms[f"{kind}{field}"] = coded
-    return terms
-
-
-def expression(where: Mapping[str, Json]) -> str:
-    """Return a ``where`` as an expression of Milvus, made of hexadecimal digits and numbers.
-
-    Raises:
-        InvalidInputError: The condition is not as needed.
-    """
-    compile_filter(where, ())  # Refuses what is malformed, so that below all is well-formed.
-    return _fulfilled(where, True)
-
-
-def _fulfilled(where: Mapping[str, Json], is_asked: bool) -> str:
-    """Return the expression of a condition, or of its complement; ``not`` reaches the leaves."""
-    parts = [_part(name, value, is_asked) for name, value in where.items()]
-    return _joined(parts, is_asked)
-
-
-def _part(name: str, value: Json, is_asked: bool) -> str:
-    if name == "$not":
-        return _fulfilled(value, not is_asked)
-    if name in ("$and", "$or"):
-        inner = [_fulfilled(part, is_asked) for part in value]
-        return _joined(inner, is_asked == (name == "$and"))
-    if name in ("$modality", "$key"):
-        return _column(name, value, is_asked)
-    conditions = value if isinstance(value, Mapping) else {"$eq": value}
-    leaves = [_leaf(_code(name), sign, operand, is_asked) for sign, operand in conditions.items()]
-    return _joined(leaves, is_asked)
-
-
-def _column(name: str, value: Json, is_asked: bool) -> str:
-    if isinstance(value, Mapping) and "$ne" in value:
-        return _column(name, value["$ne"], not is_asked)
-    names = value["$in"] if isinstance(value, Mapping) else value
-    codes = [_code(one) for one in ([names] if isinstance(names, str) else names)]
-    column = "side" if name == "$modality" else "id"
-    return _one_of(column, codes, is_asked=is_asked)
-
-
-_SIGNS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-_COMPLEMENTS = {"==": "!=", ">": "<=", ">=": "<", "<": ">=", "<=": ">"}
-
-
-def _leaf(field: str, sign: str, operand: Json, is_asked: bool) -> str:
-    if sign == "$ne":
-        return _leaf(field, "$eq", operand, not is_asked)
-    if sign == "$in":
-        parts = [_leaf(field, "$eq", choice, is_asked) for choice in operand]
-        return _joined(parts, not is_asked)
-    if sign == "$exists":
-        there = f'exists terms["e{field}"]'
-        return there if operand == is_asked else f"not ({there})"
-    if sign == "$contains":
-        term = f'terms["l{field}"]'
-        holds = f'json_contains({term}, "{_token(operand)}")'
-        there = f"exists {term}"
-        return f"({there} and {holds})" if is_asked else f"(not ({there}) or not {holds})"
-    kind, coded = _typed(operand)
-    term, there = f'terms["{kind}{field}"]', f'exists terms["{kind}{field}"]'
-    told = _SIGNS[sign] if is_asked else _COMPLEMENTS[_SIGNS[sign]]
-    compared = f"{term} {told} {json.dumps(coded)}"
-    # Milvus leaves an item out of any comparison with what it lacks, the complement too.
-    return f"({there} and {compared})" if is_asked else f"(not ({there}) or {compared})"
-
-
-def _typed(value: Json) -> tuple[str, Json]:
-    if value is None:
-        return "z", 1
-    if isinstance(value, bool):
-        return "b", int(value)
-    if isinstance(value, int | float):
-        return "n", float(value)
-    if isinstance(value, str):
-        return "s", value.encode().hex()
-    if isinstance(value, list | tuple):
-        return "l", [_token(one) for one in value if not isinstance(one, list | tuple | Mapping)]
-    return "", None
-
-
-def _token(value: Json) -> str:
-    kind, coded = _typed(value)
-    return f"{kind}{coded}"
-
-
-def _joined(parts: Sequence[str], is_and: bool) -> str:
-    if not parts:
-        return "id != ''" if is_and else "id == ''"
-    return "(" + (" and " if is_and else " or ").join(parts) + ")"
-
-
-def _all(parts: Sequence[str]) -> str:
-    return " and ".join(part for part in parts if part)
-
-
-def _one_of(column: str, codes: Sequence[str], *, is_asked: bool = True) -> str:
-    if not codes:
-        return "id == ''" if is_asked else "id != ''"
-    return f"{column} {'in' if is_asked else 'not in'} {json.dumps(list(codes))}"
-
-
-def _code(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 def _checked_terms(key: str, text: str, metadata: Mapping[str, Json]) -> dict[str, Json]:

@@ -170,7 +170,7 @@ def _proposed(
     """Return the k best slots or more, with their inner products."""
     index = shard.index
     if question.exactly:
-        return _one_by_one(shard.vectors, queries, min(k + _SPARE, n_match), among)
+        return _repeatable(shard.vectors, queries, min(k + _SPARE, n_match), among)
     if index is None:
         return _exact(shard.vectors, queries, k, among, n_match)
     covered = None if among is None else among[: index.n_slots]
@@ -229,15 +229,17 @@ def _exact(
     return found
 
 
-def _one_by_one(vectors: FloatArray, queries: FloatArray, k: int, among: BoolArray | None) -> Found:
-    """Return as `exact`, with scores whose bits do not depend on what else is asked."""
-    parts = [
-        exact(vectors, queries[start : start + _BLAS_QUERIES - 1], k, among=among)
-        for start in range(0, max(len(queries), 1), _BLAS_QUERIES - 1)
-    ]
-    return Found(
-        np.vstack([part.slots for part in parts]), np.vstack([part.scores for part in parts])
-    )
+def _repeatable(vectors: FloatArray, queries: FloatArray, k: int, among: BoolArray | None) -> Found:
+    """Return as `exact`, with scores whose bits do not depend on what else is asked or stored.
+
+    FAISS's own depend on how many queries, rows and threads there are.
+    """
+    slots = exact(vectors, queries, k, among=among).slots
+    scores = np.empty(slots.shape, dtype=np.float64)
+    for line, query, line_slots in zip(scores, queries, slots, strict=True):
+        rows = vectors[np.maximum(line_slots, 0)]
+        line[:] = np.einsum("md,d->m", rows, query, dtype=np.float64)
+    return Found(slots, np.where(slots >= 0, scores, -np.inf))
 
 
 def _gathered(vectors: FloatArray, queries: FloatArray, k: int, slots: IntArray) -> Found:

@@ -20,15 +20,15 @@ from unibind.retrieval.database import Database
 from unibind.retrieval.filters import Filter, compile_filter
 from unibind.retrieval.fulltext import caption, parsed
 from unibind.retrieval.guard import (
-    check_k,
     check_keys,
     check_metadata,
     check_name,
-    check_score,
+    check_names,
     check_unique,
     check_vectors,
 )
 from unibind.retrieval.plan import KINDS, Plan
+from unibind.retrieval.reading import calibration_of, fields, generation_of, scanned
 from unibind.retrieval.records import Stats, StoredItem, Verification
 from unibind.retrieval.schema import SLOT_BITS, slot_of
 from unibind.retrieval.search import Matches, Question
@@ -149,7 +149,7 @@ class LocalStore:
         checked = [] if keys is None else sorted(set(check_keys(keys)))
         with self._database.writing("delete") as connection:
             if where is not None:
-                condition = compile_filter(where, _fields(connection))
+                condition = compile_filter(where, fields(connection))
                 sql, values = condition.sql, list(condition.values)
                 if keys is not None:
                     sql = f"({sql}) AND key IN (SELECT value FROM json_each(?))"
@@ -199,7 +199,9 @@ class LocalStore:
             InvalidInputError: An argument is not as needed.
             StoreError: The store is damaged.
         """
-        cut = _cut(queries, k, min_score, group_by, after, text)
+        cut = Cut.checked(
+            queries, k=k, min_score=min_score, group_by=group_by, after=after, text=text
+        )
         checked = np.empty((0, self.dim), dtype=np.float32)
         if queries is not None:
             checked = check_vectors(queries, self.dim, what="queries")
@@ -208,14 +210,14 @@ class LocalStore:
         if isinstance(modalities, str):
             raise InvalidInputError(f"modalities is the str {modalities!r}; pass a list of names")
         with self._reading() as (connection, view):
-            condition = None if where is None else compile_filter(where, _fields(connection))
+            condition = None if where is None else compile_filter(where, fields(connection))
             shards = [
                 shard
                 for name, shard in view.shards.items()
                 if shard.n_live and (modalities is None or name in modalities)
             ]
             if calibration is None:
-                calibration = _calibration(connection) if len(shards) > 1 else "none"
+                calibration = calibration_of(connection) if len(shards) > 1 else "none"
             question = Question(
                 queries=checked,
                 shards=shards,
@@ -306,8 +308,8 @@ class LocalStore:
             with self._reading() as (connection, view):
                 condition = Filter("1", (), frozenset())
                 if where is not None:
-                    condition = compile_filter(where, _fields(connection))
-                page = _scanned(connection, view, condition, last)
+                    condition = compile_filter(where, fields(connection))
+                page = scanned(connection, view, condition, after=last, limit=_SCANNED_ROWS)
             yield from page
             if len(page) < _SCANNED_ROWS:
                 return
@@ -336,7 +338,7 @@ class LocalStore:
                 self.path,
                 space=self.space,
                 dim=self.dim,
-                calibration=_calibration(connection),
+                calibration=calibration_of(connection),
                 n_duplicates=n_duplicates,
             )
 
@@ -527,8 +529,8 @@ class LocalStore:
             metadata=check_metadata(described),
             captions=[caption(value) if value else "" for value in described],
             fields={name for value in described for name in value},
-            sources=_names(sources, len(checked), "source"),
-            content_hashes=_names(content_hashes, len(checked), "content hash"),
+            sources=check_names(sources, len(checked), "source"),
+            content_hashes=check_names(content_hashes, len(checked), "content hash"),
             created_at=created_at,
         )
         batch.check_lengths()
@@ -542,13 +544,13 @@ class LocalStore:
 
     def _refreshed(self, connection: sqlite3.Connection) -> View:
         with self._view_lock:
-            generation = _generation(connection)
+            generation = generation_of(connection)
             last = self._view
             if last is not None and last.generation > generation:
                 # Another thread saw a later state; ours began before it. Begin again.
                 connection.execute("ROLLBACK")
                 connection.execute("BEGIN")
-                generation = _generation(connection)
+                generation = generation_of(connection)
             if last is None or last.generation != generation:
                 self._view = refreshed(last, connection, self.path, self.dim)
                 if last is not None and last.segments != self._view.segments:
@@ -584,74 +586,3 @@ class LocalStore:
             self._view = None
             self._matches = Matches()
             self._resolver.forget()
-
-
-def _cut(
-    queries: FloatArray | None,
-    k: int | None,
-    min_score: float | None,
-    group_by: str | None,
-    after: Hit | None,
-    text: str | Sequence[str] | None,
-) -> Cut:
-    if k is None and min_score is None:
-        raise InvalidInputError("k is None, so a min_score was needed; or give a k")
-    if queries is None and text is None:
-        raise InvalidInputError("search was given neither queries nor text; give one")
-    lowest = -np.inf if min_score is None else check_score(min_score, what="min_score")
-    k = None if k is None else check_k(k)
-    if text is None:
-        return Cut(k, lowest, after, group_by)
-    if k is None or min_score is not None or group_by is not None or after is not None:
-        raise InvalidInputError(
-            "text was given with min_score, group_by, after or without k; "
-            "ranks of vectors and words have no common score: search by one of them"
-        )
-    n_texts = 1 if queries is None else len(queries)
-    texts = [text] * n_texts if isinstance(text, str) else list(text)
-    if queries is not None and len(texts) != n_texts:
-        raise InvalidInputError(f"there are {len(texts)} texts for {n_texts} queries; give as many")
-    return Cut(k, texts=texts)
-
-
-def _names(names: Sequence[str | None] | None, n_rows: int, what: str) -> list[str | None]:
-    if names is None:
-        return [None] * n_rows
-    return [None if name is None else check_name(name, what) for name in names]
-
-
-def _generation(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT generation FROM store").fetchone()[0])
-
-
-def _fields(connection: sqlite3.Connection) -> list[str]:
-    return [row[0] for row in connection.execute("SELECT name FROM fields")]
-
-
-def _calibration(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT value FROM settings WHERE name = 'calibration'").fetchone()
-    return str(row[0]) if row else "centre"
-
-
-def _scanned(
-    connection: sqlite3.Connection, view: View, condition: Filter, last: str
-) -> list[StoredItem]:
-    shards = {shard.modality: shard for shard in view.shards.values()}
-    rows = connection.execute(
-        "SELECT id, key, metadata, source, content_hash, created_at, updated_at FROM items "
-        f"WHERE key > ? AND ({condition.sql}) ORDER BY key LIMIT ?",
-        (last, *condition.values, _SCANNED_ROWS),
-    )
-    return [
-        StoredItem(
-            key=key,
-            modality=shards[item >> SLOT_BITS].name,
-            vector=shards[item >> SLOT_BITS].vectors[slot_of(item)].copy(),
-            metadata=parsed(key, metadata),
-            source=source,
-            content_hash=content_hash,
-            created_at=created_at,
-            updated_at=updated_at,
-        )
-        for item, key, metadata, source, content_hash, created_at, updated_at in rows
-    ]

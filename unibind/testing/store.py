@@ -1,15 +1,14 @@
 """The conformance check of a store: random histories, compared with a dictionary and numpy."""
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from unibind.errors import InvalidInputError
 from unibind.protocols import VectorStore
-from unibind.types import FloatArray, Hit, Json
+from unibind.testing.oracle import Model
+from unibind.types import FloatArray, Json
 
 __all__ = ["check_store"]
 
@@ -27,7 +26,6 @@ _KEYS = (
     "18446744073709551616",
 )
 _WORDS = ("red", "blue", "it's", '"; DROP TABLE items; --')
-_TOLERANCE = 1e-4
 
 
 def check_store(
@@ -85,7 +83,7 @@ def check_store(
             super().__init__()
             self.place = new_place()
             self.store = open_at(self.place)
-            self.model = _Model()
+            self.model = Model()
 
         @stateful.rule(rows=rows, modality=modality)
         def upsert(self, rows: list[tuple[str, int, dict[str, Json]]], modality: str) -> None:
@@ -258,153 +256,6 @@ def _conditions() -> Any:
         ),
         max_leaves=4,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    modality: str
-    vector: FloatArray
-    metadata: Mapping[str, Json]
-
-
-class _Model:
-    """What a store must be: a dictionary that is searched by looking at every item."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, _Item] = {}
-        self.fields: set[str] = set()
-
-    def upsert(
-        self,
-        keys: Sequence[str],
-        vectors: FloatArray,
-        modality: str,
-        metadata: Sequence[Mapping[str, Json]],
-    ) -> None:
-        for key, vector, described in zip(keys, vectors, metadata, strict=True):
-            self.items[key] = _Item(modality, vector, described)
-            self.fields.update(described)
-
-    def delete(self, keys: set[str]) -> int:
-        there = keys & set(self.items)
-        for key in there:
-            del self.items[key]
-        return len(there)
-
-    def delete_where(self, where: Mapping[str, Json]) -> int:
-        return self.delete({key for key, item in self.items.items() if _fulfils(key, item, where)})
-
-    def knows(self, where: Mapping[str, Json]) -> bool:
-        """Return whether some item that is there has each field: others may be refused."""
-        here = {name for item in self.items.values() for name in item.metadata}
-        return _fields_of(where) <= here
-
-    def check_item(self, key: str, hit: Hit | None) -> None:
-        item = self.items.get(key)
-        if item is None:
-            assert hit is None, f"get({key!r}) returned an item that is not there"
-            return
-        assert hit is not None, f"get({key!r}) does not find an item that was acknowledged"
-        assert (hit.key, hit.modality, hit.score) == (key, item.modality, 1.0), f"wrong item: {hit}"
-        assert dict(hit.metadata) == dict(item.metadata), f"wrong metadata of {key!r}: {hit}"
-
-    def check_members(self, hits: Sequence[Hit], k: int, where: Mapping[str, Json] | None) -> None:
-        there = {
-            key for key, item in self.items.items() if where is None or _fulfils(key, item, where)
-        }
-        keys = [hit.key for hit in hits]
-        assert set(keys) <= there, f"found what must not be: {set(keys) - there}"
-        assert len(set(keys)) == len(keys), f"found an item twice: {keys}"
-        assert len(keys) == min(k, len(there)), f"{len(keys)} hits, {min(k, len(there))} exist"
-        scores = [hit.score for hit in hits]
-        assert scores == sorted(scores, reverse=True), f"hits are not in order: {scores}"
-
-    def check_hits(
-        self,
-        query: FloatArray,
-        hits: Sequence[Hit],
-        k: int,
-        into: Sequence[str] | None,
-        where: Mapping[str, Json] | None,
-    ) -> None:
-        expected = {
-            key: float(item.vector.astype(np.float64) @ query.astype(np.float64))
-            for key, item in self.items.items()
-            if (into is None or item.modality in into)
-            and (where is None or _fulfils(key, item, where))
-        }
-        best = sorted(expected.values(), reverse=True)[:k]
-        assert len(hits) == len(best), f"{len(hits)} hits, {len(best)} exist (where={where})"
-        for hit, score in zip(hits, best, strict=True):
-            assert hit.key in expected, f"found what must not be: {hit.key!r} (where={where})"
-            assert abs(expected[hit.key] - hit.score) < _TOLERANCE, f"wrong score: {hit}"
-            assert abs(score - hit.score) < _TOLERANCE, f"a nearer item was passed over: {hit}"
-            self.check_item(hit.key, Hit(hit.key, hit.modality, 1.0, hit.metadata))
-        assert len({hit.key for hit in hits}) == len(hits), "found an item twice"
-
-
-_RANGES: dict[str, Callable[[Any, Any], bool]] = {
-    "$gt": operator.gt,
-    "$gte": operator.ge,
-    "$lt": operator.lt,
-    "$lte": operator.le,
-}
-
-
-def _fulfils(key: str, item: _Item, where: Mapping[str, Json]) -> bool:
-    return all(_holds(key, item, name, value) for name, value in where.items())
-
-
-def _holds(key: str, item: _Item, name: str, value: Json) -> bool:
-    if name == "$and":
-        return all(_fulfils(key, item, part) for part in value)
-    if name == "$or":
-        return any(_fulfils(key, item, part) for part in value)
-    if name == "$not":
-        return not _fulfils(key, item, value)
-    if name == "$modality":
-        return bool(item.modality == value)
-    if name == "$key":
-        return bool(key == value)
-    conditions = value if isinstance(value, Mapping) else {"$eq": value}
-    return all(_compares(item.metadata, name, *pair) for pair in conditions.items())
-
-
-def _compares(metadata: Mapping[str, Json], name: str, sign: str, value: Json) -> bool:
-    if sign == "$exists":
-        return (name in metadata) is value
-    if sign == "$ne":
-        return not _compares(metadata, name, "$eq", value)
-    if name not in metadata:
-        return False
-    found = metadata[name]
-    if sign == "$in":
-        return any(_equal(found, choice) for choice in value)
-    if sign == "$eq":
-        return _equal(found, value)
-    return _kind(found) == _kind(value) == "number" and _RANGES[sign](found, value)
-
-
-def _equal(found: Json, value: Json) -> bool:
-    return _kind(found) == _kind(value) and bool(found == value)
-
-
-def _kind(value: Json) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, int | float) else type(value).__name__
-
-
-def _fields_of(where: Mapping[str, Json]) -> set[str]:
-    names: set[str] = set()
-    for name, value in where.items():
-        if name in ("$and", "$or"):
-            names.update(*map(_fields_of, value))
-        elif name == "$not":
-            names |= _fields_of(value)
-        elif not name.startswith("$"):
-            names.add(name)
-    return names
 
 
 def _spoilt(vectors: FloatArray, value: float) -> FloatArray:

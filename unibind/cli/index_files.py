@@ -1,0 +1,80 @@
+"""Files on their way into an index: which they are, in batches, and what is kept beside them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unibind.cli.output import warn
+
+if TYPE_CHECKING:
+    from unibind.datasets import LabelledItem
+    from unibind.engine import Engine
+
+__all__ = ["add_rows", "batches_of", "items_of"]
+
+_BATCH = 64
+
+
+def items_of(files: Sequence[Path], data: str | None) -> "list[LabelledItem]":
+    """Return the items of a set and of files and folders."""
+    from unibind.datasets import LabelledItem, open_dataset
+    from unibind.errors import InvalidInputError
+
+    found = list(open_dataset(data).items) if data is not None else []
+    for file in files:
+        if not file.exists():
+            raise InvalidInputError(f"there is nothing at {file}; correct the path")
+        inside = [file]
+        if file.is_dir():
+            inside = sorted(path for path in file.rglob("*") if path.is_file())
+        found += [LabelledItem(path) for path in inside if not path.name.startswith(".")]
+    return found
+
+
+def batches_of(
+    items: "list[LabelledItem]", modality: str | None
+) -> "Iterator[tuple[str, list[LabelledItem]]]":
+    """Yield batches of one modality each, with its name."""
+    from unibind.modalities.registry import modality_of
+
+    def name(item: "LabelledItem") -> str:
+        return modality or modality_of(item.path).name
+
+    for found, group in groupby(items, key=name):
+        while rows := list(islice(group, _BATCH)):
+            yield found, rows
+
+
+def add_rows(
+    engine: "Engine", modality: str, rows: "list[LabelledItem]", common: dict[str, Any]
+) -> list[dict[str, str]]:
+    """Store rows and return those that cannot be read, with why; the others are stored."""
+    from unibind.errors import InvalidInputError
+
+    metadata = [
+        {
+            name: value
+            for name, value in {
+                "path": os.fspath(item.path),
+                "label": item.label,
+                "caption": item.caption,
+                "group": item.group,
+                "split": item.split,
+                **item.extra,
+                **common,
+            }.items()
+            if value is not None
+        }
+        for item in rows
+    ]
+    try:
+        keys = [item.key for item in rows]
+        engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
+    except InvalidInputError as error:
+        if len(rows) == 1:
+            warn(f"left out: {rows[0].key}: {error}")
+            return [{"key": rows[0].key, "error": str(error)}]
+        return [failure for row in rows for failure in add_rows(engine, modality, [row], common)]
+    return []
