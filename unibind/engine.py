@@ -243,17 +243,21 @@ class Engine:
         *,
         classes: Sequence[str] | None = None,
         knowledge: str | Path | KnowledgeBase | None = None,
+        selection: str = "all",
+        n_centers: int | None = None,
     ) -> ClassCenters:
         """Return class centers, of names or of a knowledge base, of all or some of its classes.
 
         Args:
             classes: Names of classes; with knowledge, those of its classes that count.
             knowledge: A knowledge base, its name or its folder. A class's name stands beside its
-                sentences as one more.
+                sentences as one more, the first.
+            selection: Which sentences speak for a class, one of `alignment.centers.SELECTION`.
+            n_centers: How many at most; all by default.
 
         Raises:
-            InvalidInputError: Neither was given, a name is empty or stands twice, or the base has
-                no such class.
+            InvalidInputError: Neither was given, a name is empty or stands twice, the base has no
+                such class, or there is no such rule.
             ArtifactError: There is no such knowledge base.
         """
         if knowledge is None:
@@ -270,7 +274,13 @@ class Engine:
             texts = [[name, *base.texts(name)] for name in classes]
         vectors = self._embed_texts([text for lines in texts for text in lines])
         ends = np.cumsum([len(lines) for lines in texts])[:-1]
-        return ClassCenters.from_lines(classes, np.split(vectors, ends), space=self.space.id)
+        return ClassCenters.from_lines(
+            classes,
+            np.split(vectors, ends),
+            space=self.space.id,
+            selection=selection,
+            n_centers=n_centers,
+        )
 
     def classify(
         self,

@@ -157,6 +157,13 @@ def test_nearest_to_mean_leaves_the_outlier_out():
     assert (kept[:, 0] > 0.9).all()
 
 
+def test_nearest_to_first_keeps_the_name_and_what_is_near_to_it():
+    name, near, far = np.eye(4)[0], np.array([1, 0.3, 0, 0]), np.eye(4)[2]
+    rows = unit(np.stack([name, far, near, -name]))
+    kept = make([rows], selection="nearest-to-first", n_centers=2).vectors[0]
+    np.testing.assert_allclose(kept, rows[[0, 2]], atol=1e-6)
+
+
 def test_discriminative_leaves_out_what_is_nearer_to_another_class():
     cat = unit(np.array([[0, 1, 0.2], [1, 0.2, 0], [1, -0.2, 0]]))  # the first sounds like a dog
     dog = unit(np.array([[0, 1, 0.1], [0, 1, 0], [0, 1, -0.1]]))

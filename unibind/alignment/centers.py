@@ -244,6 +244,10 @@ def _nearest_to_mean(rows: FloatArray, means: FloatArray, c: int, k: int) -> Int
     return np.argsort(-rows @ means[c], kind="stable")[:k]
 
 
+def _nearest_to_first(rows: FloatArray, means: FloatArray, c: int, k: int) -> IntArray:
+    return np.argsort(-rows @ rows[0], kind="stable")[:k]
+
+
 def _discriminative(rows: FloatArray, means: FloatArray, c: int, k: int) -> IntArray:
     """Prefer sentences that are nearer to their own class than to the nearest other one."""
     similarity = rows @ unit(means).T  # (M, C)
@@ -273,11 +277,13 @@ SELECTION: Mapping[str, Callable[..., IntArray]] = MappingProxyType(
     {
         "all": _all,
         "nearest-to-mean": _nearest_to_mean,
+        "nearest-to-first": _nearest_to_first,
         "discriminative": _discriminative,
         "medoids": _medoids,
     }
 )
-"""Which sentences become centers, by name. ``all`` keeps the first K in the base's order."""
+"""Which sentences become centers, by name. ``all`` keeps the first K in the base's order; the first
+of all, which ``nearest-to-first`` goes by, is the class's name where the engine makes centers."""
 
 
 # Scoring rules: (embeddings (N, D), vectors (C, K, D), common (D,)) -> (N, C).
