@@ -13,7 +13,7 @@ from unibind.errors import InvalidInputError
 from unibind.retrieval.fulltext import parsed, ranked_by_words
 from unibind.retrieval.fusion import fused
 from unibind.retrieval.guard import check_k, check_score
-from unibind.retrieval.search import Matches, Question, above, nearest
+from unibind.retrieval.search import Line, Matches, Question, above, nearest
 from unibind.retrieval.view import View
 from unibind.types import FloatArray, Hit, Json
 
@@ -90,17 +90,18 @@ class Resolver:
         """Drop everything: a compaction gave new ids."""
         self._known = {}
 
-    def hits(
-        self, connection: sqlite3.Connection, lines: Iterable[Sequence[tuple[int, float]]]
-    ) -> list[list[Hit]]:
-        """Return the hits of pairs of id and score, best first, line by line, by score and key."""
+    def hits(self, connection: sqlite3.Connection, lines: Iterable[Line]) -> list[list[Hit]]:
+        """Return the hits of ids and scores, line by line, by score and then key."""
         lines = list(lines)
         try:
-            return [_line(self._known, line) for line in lines]
+            return [_hits(self._known, ids, scores) for ids, scores in lines]
         except KeyError:
-            known = self._resolve(connection, {item for line in lines for item, _ in line})
+            known = self._resolve(connection, {item for ids, _ in lines for item in ids})
         # What is not there after all is damage, which `verify` names.
-        return [_line(known, [one for one in line if one[0] in known]) for line in lines]
+        for ids, scores in lines:
+            for place in reversed([n for n, item in enumerate(ids) if item not in known]):
+                del ids[place], scores[place]
+        return [_hits(known, ids, scores) for ids, scores in lines]
 
     def _resolve(self, connection: sqlite3.Connection, wanted: set[int]) -> dict[int, "_Resolved"]:
         known = self._known
@@ -128,10 +129,10 @@ def _resolved(key: str, modality: str, metadata: str) -> _Resolved:
     return key, modality, metadata, described if is_flat else None
 
 
-def _line(known: Mapping[int, _Resolved], line: Sequence[tuple[int, float]]) -> list[Hit]:
+def _hits(known: Mapping[int, _Resolved], ids: Sequence[int], scores: Sequence[float]) -> list[Hit]:
     hits = []
     last, in_order = math.inf, True
-    for item, score in line:
+    for item, score in zip(ids, scores, strict=True):
         key, modality, metadata, described = known[item]
         copy = parsed(key, metadata) if described is None else described.copy()
         hits.append(Hit(key, modality, score, copy))
@@ -212,14 +213,15 @@ def _hybrid(
     by_vector: list[list[int]] = [[] for _ in cut.texts]
     if len(question.queries):
         ranking = nearest(connection, view, question, depth, matches)
-        by_vector = [[item for item, _ in line] for line in ranking.lines()]
+        by_vector = [ids for ids, _ in ranking.lines()]
     numbers = [shard.modality for shard in question.shards]
     lines = []
     for text, vector_ids in zip(cut.texts, by_vector, strict=True):
         word_ids = ranked_by_words(
             connection, text, modalities=numbers, condition=question.condition, depth=depth
         )
-        lines.append(fused([vector_ids, word_ids])[: cut.k])
+        best = fused([vector_ids, word_ids])[: cut.k]
+        lines.append(([item for item, _ in best], [score for _, score in best]))
     return resolver.hits(connection, lines)
 
 

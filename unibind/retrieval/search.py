@@ -21,7 +21,7 @@ from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.view import BoolArray, Shard, View
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["Matches", "Question", "Ranking", "above", "nearest"]
+__all__ = ["Line", "Matches", "Question", "Ranking", "above", "nearest"]
 
 # Of scores that differ in float32's last bits, which comes first is chance: look a little deeper.
 _SPARE = 4
@@ -52,6 +52,10 @@ class Question:
     exactly: bool = False
 
 
+# Two lists, not a list of pairs: a tuple for each of many hits keeps the garbage collector busy.
+Line = tuple[list[int], list[float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The best items for each query.
@@ -66,11 +70,13 @@ class Ranking:
     scores: Float64Array
     is_complete: bool
 
-    def lines(self) -> Iterator[list[tuple[int, float]]]:
-        """Yield for each query the pairs of id and score."""
+    def lines(self) -> Iterator[Line]:
+        """Yield for each query the ids of its items and their scores."""
         for ids, scores in zip(self.ids.tolist(), self.scores.tolist(), strict=True):
-            pairs = list(zip(ids, scores, strict=True))
-            yield pairs if not ids or min(ids) >= 0 else [pair for pair in pairs if pair[0] >= 0]
+            if ids and min(ids) < 0:
+                scores = [score for item, score in zip(ids, scores, strict=True) if item >= 0]
+                ids = [item for item in ids if item >= 0]
+            yield ids, scores
 
 
 class Matches:
