@@ -60,6 +60,18 @@ def test_left_out_predictions_are_those_of_a_fit_without_the_fold(shape, strengt
         np.testing.assert_allclose(predicted[fold], z[fold] @ weight + bias, atol=1e-4)
 
 
+@SHAPES
+def test_rows_left_out_one_by_one_are_predicted_without_themselves(shape):
+    inputs, targets = draw(shape)
+    path = RidgePath.of(inputs)
+    z, penalty = standardised(path, inputs), penalty_of(path, inputs, 1.0)
+    folds = [np.array([row]) for row in range(len(inputs))]
+    predicted = path.towards(targets).left_out(1.0, folds)
+    for row in range(len(inputs)):
+        weight, bias = fit_slowly(np.delete(z, row, 0), np.delete(targets, row, 0), penalty)
+        np.testing.assert_allclose(predicted[row], z[row] @ weight + bias, atol=1e-4)
+
+
 def test_a_row_in_no_fold_has_no_prediction():
     inputs, targets = draw((20, 5))
     predicted = RidgePath.of(inputs).towards(targets).left_out(0.5, [np.array([3, 4])])
