@@ -295,6 +295,15 @@ def test_ctrl_c_while_unpacking_leaves_nothing_half_written(cache, small_stamps_
     assert len(fetch("stamps")) == 2000
 
 
+def runs(pid: int) -> bool:
+    """Return whether a process still does anything; a dead one may wait for init to bury it."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 def test_ctrl_c_while_downloading_ends_the_download_and_leaves_nothing(cache, tmp_path):
     script(
         tmp_path / "bin",
@@ -311,8 +320,7 @@ def test_ctrl_c_while_downloading_ends_the_download_and_leaves_nothing(cache, tm
     assert "Traceback" not in told
     assert visible(cache / "downloads") == []
     assert visible(cache / "datasets") == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert not runs(int((tmp_path / "pid").read_text()))
 
 
 def test_two_that_fetch_at_once_both_get_the_set(cache, small_stamps_deb):
