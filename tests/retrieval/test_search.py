@@ -185,8 +185,13 @@ def test_a_range_holds_every_item_above_the_score(large):
         expected = {f"k{n}" for n in np.flatnonzero(products[line] >= 0.6)}
         assert {hit.key for hit in hits} == expected
         assert expected
-        near = large.search(queries[line : line + 1], k=3, min_score=hits[1].score)[0]
-        assert near == hits[:2]
+        # A range and a few nearest come by different sums: the last bits may differ.
+        between = (hits[1].score + hits[2].score) / 2
+        near = large.search(queries[line : line + 1], k=3, min_score=between)[0]
+        assert [hit.key for hit in near] == [hit.key for hit in hits[:2]]
+        assert [hit.score for hit in near] == pytest.approx(
+            [hit.score for hit in hits[:2]], abs=1e-6
+        )
 
 
 def test_k_beyond_the_store_and_an_empty_store(fast_folder, unit_rows):
