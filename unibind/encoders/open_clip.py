@@ -1,7 +1,7 @@
 """CLIP and SigLIP towers of open_clip (extra ``clip``): text and pictures in one space.
 
 A model is named ``ARCHITECTURE/WEIGHTS``: ``ViT-B-32/laion2b_s34b_b79k``, or with a checkpoint of
-one's own ``ViT-B-32//home/me/clip.safetensors``; or as open_clip names whole models:
+one's own ``ViT-B-32//models/clip.safetensors``; or as open_clip names whole models:
 ``hf-hub:OWNER/NAME``, ``local-dir:FOLDER``.
 """
 
