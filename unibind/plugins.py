@@ -20,6 +20,7 @@ GROUPS: Mapping[str, str] = MappingProxyType(
     {
         "unibind.modalities": "modality",
         "unibind.encoders": "encoder",
+        "unibind.instruments": "instrument",
         "unibind.writers": "writer",
         "unibind.stores": "store",
         "unibind.connectors": "connector",

@@ -13,7 +13,15 @@ from unibind.types import (
     WrittenAnswer,
 )
 
-__all__ = ["AlignedEncoder", "DescriptionWriter", "Encoder", "LabelledEncoder", "VectorStore"]
+__all__ = [
+    "AlignedEncoder",
+    "DescriptionWriter",
+    "Encoder",
+    "Instrument",
+    "LabelledEncoder",
+    "PicturingEncoder",
+    "VectorStore",
+]
 
 
 @runtime_checkable
@@ -71,6 +79,45 @@ class AlignedEncoder(Encoder, Protocol):
     """
 
     space: SpaceId
+
+
+@runtime_checkable
+class PicturingEncoder(Encoder, Protocol):
+    """An encoder that shows its items to an image tower, and returns that tower's features.
+
+    A head that was trained on pictures therefore fits its features too, until it has its own.
+
+    Attributes:
+        image_tower: The fingerprint of the image tower.
+    """
+
+    image_tower: str
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """Measures named attributes of items in physical units; nothing is learned.
+
+    Attributes:
+        modality: What it reads.
+        sensor: Which kind of sensor it is, as in a knowledge base's attribute ranges: ``"scan"``.
+        attributes: Names of what it measures, A of them, each with its unit: ``"height_m"``.
+    """
+
+    modality: Modality
+    sensor: str
+    attributes: Sequence[str]
+
+    def measure(self, items: Sequence[Any]) -> FloatArray:
+        """Return the attributes of items, shape (N, A).
+
+        NaN where an attribute does not apply to an item, or the item does not carry the physical
+        unit (a scan without a scale) that it needs.
+
+        Args:
+            items: What ``modality.read`` or ``modality.accept`` returned, N of them; may be empty.
+        """
+        ...
 
 
 @runtime_checkable

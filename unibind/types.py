@@ -12,12 +12,15 @@ temperature). A *label* is a class's name; a *key* is the user's id of a stored 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NewType
 
 import numpy as np
 import numpy.typing as npt
+
+from unibind.errors import InvalidInputError
 
 __all__ = [
     "FloatArray",
@@ -58,14 +61,38 @@ class Modality:
             Raises InvalidInputError.
         suffixes: Lower-case file name endings with the dot, by which a file's modality is guessed.
         str_is_item: Whether a str is an item itself, as words are, and not the path of a file.
+        options: What a person can say of files that do not say it themselves, as ``"rate_hz"``:
+            names of keyword arguments of `read` and `accept`, each with a line of explanation.
+        limits: What is refused above, by name with its unit: ``{"duration_s": 3600}``.
+        draw: Makes a picture of an item, uint8 sRGB, shape (H, W, 3), for a person to check what
+            was read.
     """
 
     name: str
     units: str
-    read: Callable[[bytes], Any]
-    accept: Callable[[Any], Any]
+    read: Callable[..., Any]
+    accept: Callable[..., Any]
     suffixes: tuple[str, ...] = ()
     str_is_item: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    draw: Callable[[Any], npt.NDArray[np.uint8]] | None = None
+
+    def with_options(self, options: Mapping[str, Json]) -> "Modality":
+        """Return the same modality, whose `read` and `accept` are told these options.
+
+        Raises:
+            InvalidInputError: It has no such option.
+        """
+        unknown = sorted(set(options) - set(self.options))
+        if unknown:
+            known = ", ".join(self.options) or "none"
+            raise InvalidInputError(f"{self.name} has no option {unknown[0]!r}; it has {known}")
+        if not options:
+            return self
+        return replace(
+            self, read=partial(self.read, **options), accept=partial(self.accept, **options)
+        )
 
 
 @dataclass(frozen=True, slots=True)

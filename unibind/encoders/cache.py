@@ -7,10 +7,12 @@ returned.
 
 import contextlib
 import hashlib
+import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,7 +20,7 @@ import numpy as np
 
 from unibind.protocols import Encoder
 from unibind.sources import cache_dir
-from unibind.types import FloatArray
+from unibind.types import FloatArray, Json
 
 __all__ = ["FeatureCache", "content_key", "item_key"]
 
@@ -31,13 +33,24 @@ _UNUSABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _log = logging.getLogger(__name__)
 
 
-def content_key(content: bytes) -> bytes:
-    """Return the key of a file's content."""
-    return hashlib.sha256(b"file\0" + content).digest()
+def content_key(content: bytes, options: Mapping[str, Json] | None = None) -> bytes:
+    """Return the key of a file's content, read with options."""
+    told = json.dumps(options, sort_keys=True).encode() if options else b""
+    return hashlib.sha256(b"file\0" + told + content).digest()
 
 
 def item_key(item: Any) -> bytes | None:
-    """Return the key of a decoded item, or None if it is neither a str nor a numeric array."""
+    """Return the key of a decoded item.
+
+    None if it is neither a str, a number, a numeric array, nor a tuple or a dataclass of these.
+    """
+    if isinstance(item, tuple):
+        return _joint_key("tuple", item)
+    if is_dataclass(item) and not isinstance(item, type):
+        values = tuple(getattr(item, each.name) for each in fields(item))
+        return _joint_key(type(item).__qualname__, values)
+    if item is None or isinstance(item, bool | int | float):
+        return hashlib.sha256(f"value\0{item!r}".encode()).digest()
     if isinstance(item, str):
         return hashlib.sha256(b"text\0" + item.encode()).digest()
     if isinstance(item, np.ndarray) and not item.dtype.hasobject:
@@ -45,6 +58,14 @@ def item_key(item: Any) -> bytes | None:
         digest.update(np.ascontiguousarray(item).data)
         return digest.digest()
     return None
+
+
+def _joint_key(kind: str, parts: tuple[Any, ...]) -> bytes | None:
+    keys = [item_key(part) for part in parts]
+    known = [key for key in keys if key is not None]
+    if len(known) < len(keys):
+        return None
+    return hashlib.sha256(f"{kind}\0".encode() + b"".join(known)).digest()
 
 
 class FeatureCache:

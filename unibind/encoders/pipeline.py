@@ -4,7 +4,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from unibind.encoders.cache import FeatureCache, content_key, item_key
 from unibind.errors import InvalidInputError
 from unibind.protocols import Encoder
-from unibind.types import FloatArray, IntArray, Modality, ProgressCallback
+from unibind.types import FloatArray, IntArray, Json, Modality, ProgressCallback
 
 __all__ = ["MAX_FILE_BYTES", "Encoded", "Failure", "encode_sources", "read_source"]
 
@@ -60,6 +60,7 @@ def encode_sources(
     encoder: Encoder,
     sources: Sequence[Any],
     *,
+    options: Mapping[str, Json] | None = None,
     cache: FeatureCache | None = None,
     batch_size: int = 32,
     progress: ProgressCallback | None = None,
@@ -74,17 +75,19 @@ def encode_sources(
         encoder: The tower.
         sources: Paths (`pathlib.Path`, or str unless a str is an item of the modality), contents
             of files as bytes, or values that the modality accepts.
+        options: What the files do not say themselves, of the modality's `options`.
         cache: Looked up first and filled.
         batch_size: Items that go through the encoder at once; >= 1.
         progress: Called with the sources done, well or badly, and their number.
 
     Raises:
-        InvalidInputError: batch_size is below 1. A bad source raises nothing: it is a failure.
+        InvalidInputError: batch_size is below 1, or the modality has no such option. A bad source
+            raises nothing: it is a failure.
     """
     if batch_size < 1:
         raise InvalidInputError(f"batch_size is {batch_size}, at least 1 was needed")
     run = _Run(encoder, cache, len(sources), progress)
-    reader = _Reader(encoder.modality, cache)
+    reader = _Reader(encoder.modality, options or {}, cache)
     batch: list[_Read] = []
     with _Pool(min(_MAX_READERS, (os.cpu_count() or 1) + 1)) as pool:
         for read in _in_order(pool, reader, sources, n_ahead=2 * batch_size):
@@ -99,13 +102,21 @@ def encode_sources(
     return run.finish(sources)
 
 
-def read_source(modality: Modality, source: Any) -> Any:
+def read_source(
+    modality: Modality, source: Any, *, options: Mapping[str, Json] | None = None
+) -> Any:
     """Return the item of one source: a path, a file's content, or a value already decoded.
+
+    Args:
+        modality: What the source is.
+        source: As in `encode_sources`.
+        options: As in `encode_sources`.
 
     Raises:
         InvalidInputError: The file is missing, unreadable, no plain file or above
-            `MAX_FILE_BYTES`, or the modality refuses it.
+            `MAX_FILE_BYTES`, or the modality refuses it or an option.
     """
+    modality = modality.with_options(options or {})
     content = _content_of(modality, source)
     return modality.accept(source) if content is None else modality.read(content)
 
@@ -124,8 +135,11 @@ class _Read:
 class _Reader:
     """Reads sources in several threads; of equal contents only the first is decoded."""
 
-    def __init__(self, modality: Modality, cache: FeatureCache | None) -> None:
-        self._modality = modality
+    def __init__(
+        self, modality: Modality, options: Mapping[str, Json], cache: FeatureCache | None
+    ) -> None:
+        self._modality = modality.with_options(options)
+        self._options = options
         self._cache = cache
         self._claimed: set[bytes] = set()
         self._lock = threading.Lock()
@@ -139,7 +153,7 @@ class _Reader:
     def _read(self, row: int, source: Any) -> _Read:
         content = _content_of(self._modality, source)
         item = self._modality.accept(source) if content is None else None
-        key = item_key(item) if content is None else content_key(content)
+        key = item_key(item) if content is None else content_key(content, self._options)
         if key is not None:
             if not self._claim(key):
                 return _Read(row, key)

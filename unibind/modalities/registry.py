@@ -52,20 +52,21 @@ def modality_of(source: Path | bytes) -> Modality:
             tell and cannot be read.
     """
     if isinstance(source, bytes):
-        return _only(_by_content(source), f"{len(source):,} bytes")
+        return _only(_reading(list(installed().values()), source), f"{len(source):,} bytes")
     suffix = source.suffix.lower()
     by_name = [each for each in installed().values() if suffix in each.suffixes]
-    if by_name:
-        return _only(by_name, str(source))
+    if len(by_name) == 1:
+        return by_name[0]
     try:
         content = source.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"cannot read {source}: {error.strerror or error}") from error
-    return _only(_by_content(content), str(source))
+    readers = _reading(by_name or list(installed().values()), content)
+    return _only(readers or by_name, str(source))
 
 
-def _by_content(content: bytes) -> list[Modality]:
-    return [modality for modality in installed().values() if _reads(modality, content)]
+def _reading(candidates: list[Modality], content: bytes) -> list[Modality]:
+    return [modality for modality in candidates if _reads(modality, content)]
 
 
 def _reads(modality: Modality, content: bytes) -> bool:
