@@ -39,9 +39,10 @@ def towers():
         weights.fetch(name)
     loaded = {name: open_encoder(name) for name in ("minilm-l6", "efficientnet-lite0")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            unibind.engine, "open_encoder", lambda name: loaded.get(name) or open_encoder(name)
-        )
+        for module in (unibind.engine.engine, unibind.engine.senses):
+            patch.setattr(
+                module, "open_encoder", lambda name: loaded.get(name) or open_encoder(name)
+            )
         yield
 
 

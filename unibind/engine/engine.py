@@ -1,30 +1,19 @@
-"""The engine: the only place where encoders, heads, centers and stores meet.
-
-    engine = unibind.open("mini")
-    engine.embed("image", ["cat.jpg"])                                  # (1, D), unit length
-    engine.classify("image", ["cat.jpg"], classes=["a cat", "a dog"])
-    engine.add("image", ["cat.jpg"], keys=["cat"], metadata=[{"licence": "CC0"}])
-    engine.search("text", ["a cat"], into=["image"], k=10)
-
-An item is given as a path, as a file's content in bytes, or already decoded; a text as a str.
-"""
+"""One space with everything that is done in it."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 
-from unibind import artifact, plugins
+from unibind import plugins
 from unibind.alignment.aligner import Aligner
 from unibind.alignment.centers import ClassCenters, check_labels
 from unibind.alignment.decision import decide
-from unibind.alignment.geometry import unit
-from unibind.alignment.heads import Head, head_inputs
+from unibind.alignment.heads import Head
 from unibind.alignment.hubs import without_hubs
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.space import Space
@@ -33,39 +22,18 @@ from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
-from unibind.errors import ArtifactError, InvalidInputError, SpaceMismatchError
+from unibind.engine.recipes import Recipe
+from unibind.engine.senses import TEXT, Senses
+from unibind.errors import InvalidInputError
 from unibind.knowledge.base import KnowledgeBase, open_base
-from unibind.protocols import AlignedEncoder, Encoder, LabelledEncoder, VectorStore
+from unibind.protocols import Encoder, VectorStore
 from unibind.types import FloatArray, Hit, IntArray, Json, Prediction, ProgressCallback
 
-__all__ = ["RECIPES", "Embedded", "Engine", "Recipe", "open"]
+__all__ = ["Embedded", "Engine"]
 
-SPACES = Path("indexes")
-"""Where spaces lie that are opened by name, seen from the working directory."""
-
-TEXT = "text"
 _STORE = "store"
 _DEFAULT_TEMPERATURE = 0.14
 """Of the prior alone: the likeliest for emoji among 3, 10 and 60 of their names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a space is made of, before anything was trained.
-
-    Attributes:
-        text_encoder: Name of the text tower.
-        encoders: Modality name to encoder name.
-    """
-
-    text_encoder: str
-    encoders: Mapping[str, str]
-
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {"mini": Recipe("minilm-l6", MappingProxyType({"image": "efficientnet-lite0"}))}
-)
-"""Spaces that can be opened by name without having been built."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,34 +51,6 @@ class Embedded:
     failures: tuple[Failure, ...]
 
 
-def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine":  # noqa: A001
-    """Return the engine of a space.
-
-    Args:
-        space: The folder of a built space, or a name: of a folder in ``indexes/``, or of one of
-            `RECIPES`, which works at once with what needs no training.
-        recipe: Which of `RECIPES` to begin a space with that is not there and is not called like
-            one of them.
-
-    Raises:
-        ArtifactError: There is no such space or recipe, or it is damaged.
-        FetchError: The weights of its towers are not here yet.
-    """
-    given = Path(space)
-    for root in (given, SPACES / given):
-        if artifact.exists(root / "space"):
-            return Engine(Space.open(root / "space"), root)
-    begun = RECIPES.get(given.name) or RECIPES.get(recipe or "")
-    if begun is None:
-        raise ArtifactError(
-            f"no space at {given} nor at {SPACES / given}; build one with `unibind quickstart` or "
-            f"`unibind align --space {given}`, or open one that needs no building: "
-            f"{', '.join(RECIPES)}"
-        )
-    root = given if len(given.parts) > 1 else SPACES / given
-    return Engine.from_recipe(begun, root)
-
-
 class Engine:
     """One space with all that speaks it: towers, heads, class centers and a store.
 
@@ -120,15 +60,15 @@ class Engine:
     Args:
         space: The space.
         root: Its folder; heads are read from it, and the store lies in it.
+        opened: Towers that are open already, by modality.
     """
 
-    def __init__(self, space: Space, root: Path) -> None:
+    def __init__(
+        self, space: Space, root: Path, *, opened: Mapping[str, Encoder] | None = None
+    ) -> None:
         self.space = space
         self.root = root
-        self._encoders: dict[str, Encoder] = {}
-        self._caches: dict[str, FeatureCache] = {}
-        self._heads: dict[str, Head | None] = {}
-        self._priors: dict[str, SemanticPrior | None] = {}
+        self.senses = Senses(space, root, opened=opened)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path) -> Self:
@@ -148,9 +88,7 @@ class Engine:
             names=names,
             features=features,
         )
-        engine = cls(space, root)
-        engine._encoders[TEXT] = tower
-        return engine
+        return cls(space, root, opened={TEXT: tower})
 
     def with_encoder(self, modality: str, encoder: str) -> "Engine":
         """Return an engine of the same space with one more modality, or another encoder for it.
@@ -175,50 +113,63 @@ class Engine:
             raise InvalidInputError(
                 f"the encoder {encoder!r} reads {tower.modality.name}, not {modality}"
             )
-        engine = Engine(self.space.with_encoder(modality, encoder), self.root)
-        engine._encoders[modality] = tower
-        return engine
+        space = self.space.with_encoder(modality, encoder)
+        return Engine(space, self.root, opened={modality: tower})
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of what can be embedded, text first."""
         return (TEXT, *self.space.encoders)
 
-    def embed(self, modality: str, items: Sequence[Any]) -> FloatArray:
+    def embed(
+        self, modality: str, items: Sequence[Any], *, options: Mapping[str, Json] | None = None
+    ) -> FloatArray:
         """Return the embeddings of items, unit length, shape (N, D).
 
         Args:
             modality: One of `modalities`.
             items: Paths, contents in bytes, or decoded values; str are texts for ``"text"``.
+            options: What the items do not say of themselves, of the modality's options.
 
         Raises:
             InvalidInputError: The space has no such modality, or an item cannot be read; the
                 message lists the items. `embed_each` goes on without them.
         """
-        embedded = self.embed_each(modality, items)
+        embedded = self.embed_each(modality, items, options=options)
         if embedded.failures:
             raise InvalidInputError(_describe(embedded.failures, len(items)))
         return embedded.embeddings
 
     def embed_each(
-        self, modality: str, items: Sequence[Any], *, progress: ProgressCallback | None = None
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        options: Mapping[str, Json] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Embedded:
         """Return the embeddings of the items that work, and a list of those that do not.
 
         Args:
             modality: One of `modalities`.
             items: As in `embed`.
+            options: As in `embed`.
             progress: Called with the items done and their number.
 
         Raises:
             InvalidInputError: The space has no such modality.
         """
-        encoded = self.encode(modality, items, progress=progress)
-        embeddings = self._into_space(modality, encoded.features)
+        encoded = self.encode(modality, items, options=options, progress=progress)
+        embeddings = self.senses.place(modality, encoded.features)
         return Embedded(embeddings, encoded.rows, encoded.failures)
 
     def encode(
-        self, modality: str, items: Sequence[Any], *, progress: ProgressCallback | None = None
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        options: Mapping[str, Json] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Encoded:
         """Return the features of the items that work, and a list of those that do not.
 
@@ -227,6 +178,7 @@ class Engine:
         Args:
             modality: One of `modalities`.
             items: As in `embed`.
+            options: As in `embed`.
             progress: Called with the items done and their number.
 
         Raises:
@@ -234,9 +186,7 @@ class Engine:
         """
         if isinstance(items, str | bytes | os.PathLike):
             raise InvalidInputError("one item was given where a list was needed; write [item]")
-        return encode_sources(
-            self.encoder(modality), items, cache=self._cache(modality), progress=progress
-        )
+        return self.senses.encode(modality, items, options=options, progress=progress)
 
     def centers(
         self,
@@ -272,7 +222,7 @@ class Engine:
             classes = base.classes if classes is None else classes
             check_labels(classes)
             texts = [[name, *base.texts(name)] for name in classes]
-        vectors = self._embed_texts([text for lines in texts for text in lines])
+        vectors = self.senses.embed_texts([text for lines in texts for text in lines])
         ends = np.cumsum([len(lines) for lines in texts])[:-1]
         return ClassCenters.from_lines(
             classes,
@@ -289,6 +239,7 @@ class Engine:
         *,
         classes: Sequence[str] | None = None,
         knowledge: str | Path | KnowledgeBase | None = None,
+        options: Mapping[str, Json] | None = None,
         top: int | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes, the likeliest first.
@@ -298,13 +249,15 @@ class Engine:
             items: As in `embed`.
             classes: Names of classes, any that have a name.
             knowledge: A knowledge base whose sentences stand for the classes.
+            options: As in `embed`.
             top: How many classes are listed of each item; all by default.
 
         Raises:
             InvalidInputError: As in `embed` and `centers`.
         """
         centers = self.centers(classes=classes, knowledge=knowledge)
-        return self.decide(modality, self.embed(modality, items), centers, top=top)
+        embeddings = self.embed(modality, items, options=options)
+        return self.decide(modality, embeddings, centers, top=top)
 
     def decide(
         self,
@@ -347,6 +300,7 @@ class Engine:
         *,
         keys: Sequence[str],
         metadata: Sequence[Mapping[str, Json]] | None = None,
+        options: Mapping[str, Json] | None = None,
     ) -> None:
         """Store items under keys; a key that is there is replaced. Durable once it returns.
 
@@ -357,6 +311,7 @@ class Engine:
             items: As in `embed`.
             keys: Your ids of the items, no two alike.
             metadata: JSON objects kept beside the items, which `search` can filter by.
+            options: As in `embed`.
 
         Raises:
             InvalidInputError: As in `embed`, or keys and items are not equally many.
@@ -364,7 +319,7 @@ class Engine:
         """
         if len(keys) != len(items):
             raise InvalidInputError(f"{len(items)} items with {len(keys)} keys; one each is needed")
-        embeddings = self.embed(modality, items)
+        embeddings = self.embed(modality, items, options=options)
         self.store.upsert(keys, embeddings, modality=modality, metadata=metadata)
 
     def search(
@@ -375,6 +330,7 @@ class Engine:
         into: Sequence[str] | None = None,
         k: int = 10,
         where: Mapping[str, Json] | None = None,
+        options: Mapping[str, Json] | None = None,
     ) -> list[list[Hit]]:
         """Return for each item its k nearest stored ones, best first.
 
@@ -384,12 +340,13 @@ class Engine:
             into: Modalities to search in; all by default.
             k: How many hits at most.
             where: Only hits whose metadata fulfils this.
+            options: As in `embed`, of the items that are searched with.
 
         Raises:
             InvalidInputError: As in `embed`, or k or a condition is not as needed.
             StoreError: The store cannot be read.
         """
-        queries = self.embed(modality, items)
+        queries = self.embed(modality, items, options=options)
         return self.store.search(
             queries, k=k, modalities=into, where=where, query_modality=modality
         )
@@ -410,6 +367,7 @@ class Engine:
         *,
         aligner: Aligner | None = None,
         judged: Sequence[bool] | None = None,
+        options: Mapping[str, Json] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Head:
         """Train the modality's head on items, keep it in the space's folder, and use it.
@@ -420,13 +378,14 @@ class Engine:
             targets: What each item is pulled towards.
             aligner: How; by default a ridge whose choices are made on held-out classes.
             judged: Which items the choices are judged on; all by default.
+            options: As in `embed`.
             progress: Called while items are encoded.
 
         Raises:
             InvalidInputError: An item cannot be read, or there are too few.
             ArtifactError: The folder cannot be written.
         """
-        encoded = self.encode(modality, items, progress=progress)
+        encoded = self.encode(modality, items, options=options, progress=progress)
         if encoded.failures:
             raise InvalidInputError(_describe(encoded.failures, len(items)))
         return self.fit(modality, encoded.features, targets, aligner=aligner, judged=judged)
@@ -459,7 +418,7 @@ class Engine:
             raise InvalidInputError("text is the space itself and has no head; align another")
         encoder, prior = self.encoder(modality), self.prior(modality)
         head = (aligner or Aligner()).fit(
-            head_inputs(encoder, features),
+            self.senses.head_inputs(modality, features),
             targets,
             space=self.space.id,
             encoder=encoder.fingerprint,
@@ -468,8 +427,7 @@ class Engine:
             progress=progress,
         )
         self.save()
-        head.save(self.root / "heads" / modality)
-        self._heads[modality] = head
+        self.senses.keep_head(modality, head)
         return head
 
     def save(self) -> None:
@@ -489,22 +447,7 @@ class Engine:
             FetchError: Its weights are not here yet.
             SpaceMismatchError: The text tower is not the one that the space was made with.
         """
-        if modality not in self._encoders:
-            names = {TEXT: self.space.text_encoder, **self.space.encoders}
-            if modality not in names:
-                raise InvalidInputError(
-                    f"the space has no modality {modality!r}; it has {', '.join(names)}. "
-                    f"Add one with `unibind align --modality {modality} --encoder NAME`"
-                )
-            encoder = open_encoder(names[modality])
-            if modality == TEXT and encoder.fingerprint != self.space.tower:
-                raise SpaceMismatchError(
-                    f"the space was made with the text tower {self.space.tower[:12]}, installed is "
-                    f"{encoder.fingerprint[:12]}; build the space again, or install the tower's "
-                    "earlier version"
-                )
-            self._encoders[modality] = encoder
-        return self._encoders[modality]
+        return self.senses.encoder(modality)
 
     def head(self, modality: str) -> Head | None:
         """Return the head of a modality, None if none was trained.
@@ -513,22 +456,11 @@ class Engine:
             ArtifactError: It is damaged.
             SpaceMismatchError: It is of another space, or takes another encoder's features.
         """
-        if modality not in self._heads:
-            path = self.root / "heads" / modality
-            head = Head.open(path) if artifact.exists(path) else None
-            if head is not None:
-                self._check(head, modality)
-            self._heads[modality] = head
-        return self._heads[modality]
+        return self.senses.head(modality)
 
     def prior(self, modality: str) -> SemanticPrior | None:
         """Return the semantic prior of a modality, None if its encoder never learned names."""
-        if modality not in self._priors:
-            encoder = None if modality == TEXT else self.encoder(modality)
-            self._priors[modality] = (
-                self._prior_of(encoder) if isinstance(encoder, LabelledEncoder) else None
-            )
-        return self._priors[modality]
+        return self.senses.prior(modality)
 
     @cached_property
     def store(self) -> VectorStore:
@@ -540,9 +472,7 @@ class Engine:
 
     def close(self) -> None:
         """Release the files of caches and store."""
-        for cache in self._caches.values():
-            cache.close()
-        self._caches.clear()
+        self.senses.close()
         if "store" in self.__dict__:
             self.store.close()
             del self.__dict__["store"]
@@ -552,50 +482,6 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _into_space(self, modality: str, features: FloatArray) -> FloatArray:
-        if modality == TEXT:
-            return self.space.place(features)
-        encoder, head, prior = self.encoder(modality), self.head(modality), self.prior(modality)
-        if head is not None:
-            named = None if prior is None else prior.embed(features)
-            return head.embed(head_inputs(encoder, features), named)
-        if prior is not None:
-            return prior.embed(features)
-        if isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower:
-            return self.space.place(features)
-        raise InvalidInputError(
-            f"{modality!r} has no head yet, and its encoder never learned names; train one with "
-            f"`unibind align --modality {modality} --data FOLDER`"
-        )
-
-    def _prior_of(self, encoder: LabelledEncoder) -> SemanticPrior:
-        texts = [text for label in encoder.label_texts for text in label]
-        vectors = self._embed_texts(texts)
-        ends = np.cumsum([len(label) for label in encoder.label_texts])[:-1]
-        means = np.stack([rows.mean(axis=0) for rows in np.split(vectors, ends)])
-        return SemanticPrior(encoder, unit(means))
-
-    def _embed_texts(self, texts: Sequence[str]) -> FloatArray:
-        return self.embed(TEXT, texts)
-
-    def _cache(self, modality: str) -> FeatureCache:
-        if modality not in self._caches:
-            self._caches[modality] = FeatureCache.of(self.encoder(modality))
-        return self._caches[modality]
-
-    def _check(self, head: Head, modality: str) -> None:
-        if head.space != self.space.id:
-            raise SpaceMismatchError(
-                f"the head of {modality!r} is of space {head.space}, this is {self.space.id}; "
-                "train it again with `unibind align`"
-            )
-        if head.encoder != self.encoder(modality).fingerprint:
-            raise SpaceMismatchError(
-                f"the head of {modality!r} takes features of encoder {head.encoder[:12]}, "
-                f"installed is {self.encoder(modality).fingerprint[:12]}; train it again with "
-                "`unibind align`, or install the encoder's earlier version"
-            )
 
 
 def _describe(failures: Sequence[Failure], n_items: int) -> str:

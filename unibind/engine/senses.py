@@ -1,0 +1,225 @@
+"""What a space perceives with: its towers, the heads behind them, their priors and instruments."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unibind import artifact, plugins
+from unibind.alignment.geometry import unit
+from unibind.alignment.heads import Head, head_inputs
+from unibind.alignment.prior import SemanticPrior
+from unibind.alignment.space import Space
+from unibind.encoders.cache import FeatureCache
+from unibind.encoders.pipeline import Encoded, encode_sources
+from unibind.encoders.registry import open_encoder
+from unibind.errors import InvalidInputError, PluginError, SpaceMismatchError
+from unibind.protocols import (
+    AlignedEncoder,
+    Encoder,
+    Instrument,
+    LabelledEncoder,
+    PicturingEncoder,
+)
+from unibind.types import FloatArray, Json, ProgressCallback
+
+__all__ = ["TEXT", "Senses"]
+
+TEXT = "text"
+_IMAGE = "image"
+
+
+class Senses:
+    """Everything between an item and its place in a space, opened when it is first needed.
+
+    Args:
+        space: The space.
+        root: Its folder, where its heads lie.
+        opened: Towers that are open already, by modality.
+    """
+
+    def __init__(
+        self, space: Space, root: Path, *, opened: Mapping[str, Encoder] | None = None
+    ) -> None:
+        self.space = space
+        self.root = root
+        self._encoders = dict(opened or {})
+        self._caches: dict[str, FeatureCache] = {}
+        self._heads: dict[str, Head | None] = {}
+        self._priors: dict[str, SemanticPrior | None] = {}
+
+    def encoder(self, modality: str) -> Encoder:
+        """Return the tower of a modality.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+            PluginError: Its encoder is not installed.
+            FetchError: Its weights are not here yet.
+            SpaceMismatchError: The text tower is not the one that the space was made with.
+        """
+        if modality not in self._encoders:
+            names = {TEXT: self.space.text_encoder, **self.space.encoders}
+            if modality not in names:
+                raise InvalidInputError(
+                    f"the space has no modality {modality!r}; it has {', '.join(names)}. "
+                    f"Add one with `unibind align --modality {modality} --encoder NAME`"
+                )
+            encoder = open_encoder(names[modality])
+            if modality == TEXT and encoder.fingerprint != self.space.tower:
+                raise SpaceMismatchError(
+                    f"the space was made with the text tower {self.space.tower[:12]}, installed is "
+                    f"{encoder.fingerprint[:12]}; build the space again, or install the tower's "
+                    "earlier version"
+                )
+            self._encoders[modality] = encoder
+        return self._encoders[modality]
+
+    def encode(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        options: Mapping[str, Json] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Encoded:
+        """Return the features of the items that work, and a list of those that do not.
+
+        Raises:
+            InvalidInputError: The space has no such modality, or the modality no such option.
+        """
+        if modality not in self._caches:
+            self._caches[modality] = FeatureCache.of(self.encoder(modality))
+        return encode_sources(
+            self.encoder(modality),
+            items,
+            options=options,
+            cache=self._caches[modality],
+            progress=progress,
+        )
+
+    def place(self, modality: str, features: FloatArray) -> FloatArray:
+        """Return the embeddings of features, shape (N, F), unit length, shape (N, D).
+
+        Raises:
+            InvalidInputError: Nothing leads from these features into the space yet.
+        """
+        if modality == TEXT:
+            return self.space.place(features)
+        head, prior = self.head(modality), self.prior(modality)
+        if head is not None:
+            named = None if prior is None else prior.embed(features)
+            return head.embed(self.head_inputs(modality, features), named)
+        if prior is not None:
+            return prior.embed(features)
+        encoder = self.encoder(modality)
+        if isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower:
+            return self.space.place(features)
+        raise InvalidInputError(
+            f"{modality!r} has no head yet, and its encoder never learned names; train one with "
+            f"`unibind align --modality {modality} --data FOLDER`"
+        )
+
+    def head_inputs(self, modality: str, features: FloatArray) -> FloatArray:
+        """Return what a head of the modality takes of features, shape (N, F), shape (N, F')."""
+        return head_inputs(self._naming(modality), features)
+
+    def head(self, modality: str) -> Head | None:
+        """Return the head of a modality, None if none was trained.
+
+        What is shown to the image tower uses the head of pictures until it has one of its own.
+
+        Raises:
+            ArtifactError: It is damaged.
+            SpaceMismatchError: It is of another space, or takes another encoder's features.
+        """
+        if modality not in self._heads:
+            path = self.root / "heads" / modality
+            head = Head.open(path) if artifact.exists(path) else None
+            if head is not None:
+                self._check(head, modality)
+            elif modality != TEXT and self._naming(modality) is not self.encoder(modality):
+                head = self.head(_IMAGE)
+            self._heads[modality] = head
+        return self._heads[modality]
+
+    def keep_head(self, modality: str, head: Head) -> None:
+        """Write the head of a modality into the space's folder, and use it from now on.
+
+        Raises:
+            ArtifactError: The folder cannot be written.
+        """
+        head.save(self.root / "heads" / modality)
+        self._heads = {modality: head}  # others may have borrowed the one before
+
+    def prior(self, modality: str) -> SemanticPrior | None:
+        """Return the semantic prior of a modality, None if its encoder never learned names."""
+        if modality not in self._priors:
+            encoder = None if modality == TEXT else self._naming(modality)
+            self._priors[modality] = (
+                self._prior_of(encoder) if isinstance(encoder, LabelledEncoder) else None
+            )
+        return self._priors[modality]
+
+    def instruments(self, modality: str) -> list[Instrument]:
+        """Return the installed instruments that read a modality, those that load."""
+        return [each for each in _instruments() if each.modality.name == modality]
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the embeddings of texts, shape (N, D).
+
+        Raises:
+            InvalidInputError: A text is empty or too long.
+        """
+        encoded = self.encode(TEXT, texts)
+        if encoded.failures:
+            first = encoded.failures[0]
+            raise InvalidInputError(f"{first.source}: {first.error}")
+        return self.space.place(encoded.features)
+
+    def close(self) -> None:
+        """Release the files of the caches."""
+        for each in self._caches.values():
+            each.close()
+        self._caches.clear()
+
+    def _naming(self, modality: str) -> Encoder:
+        """Return the encoder that knows what features mean: its own, or the image tower's."""
+        encoder = self.encoder(modality)
+        if isinstance(encoder, PicturingEncoder) and _IMAGE in self.space.encoders:
+            tower = self.encoder(_IMAGE)
+            if tower.fingerprint == encoder.image_tower:
+                return tower
+        return encoder
+
+    def _prior_of(self, encoder: LabelledEncoder) -> SemanticPrior:
+        texts = [text for label in encoder.label_texts for text in label]
+        vectors = self.embed_texts(texts)
+        ends = np.cumsum([len(label) for label in encoder.label_texts])[:-1]
+        means = np.stack([rows.mean(axis=0) for rows in np.split(vectors, ends)])
+        return SemanticPrior(encoder, unit(means))
+
+    def _check(self, head: Head, modality: str) -> None:
+        if head.space != self.space.id:
+            raise SpaceMismatchError(
+                f"the head of {modality!r} is of space {head.space}, this is {self.space.id}; "
+                "train it again with `unibind align`"
+            )
+        if head.encoder != self.encoder(modality).fingerprint:
+            raise SpaceMismatchError(
+                f"the head of {modality!r} takes features of encoder {head.encoder[:12]}, "
+                f"installed is {self.encoder(modality).fingerprint[:12]}; train it again with "
+                "`unibind align`, or install the encoder's earlier version"
+            )
+
+
+@cache
+def _instruments() -> tuple[Instrument, ...]:
+    found = []
+    for name in plugins.names("unibind.instruments"):
+        try:
+            found.append(plugins.load("unibind.instruments", name)())
+        except PluginError:  # its library is an extra that is not installed
+            continue
+    return tuple(found)
