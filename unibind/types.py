@@ -30,6 +30,7 @@ __all__ = [
     "Modality",
     "Prediction",
     "ProgressCallback",
+    "Reason",
     "SpaceId",
     "WriterSettings",
     "WrittenAnswer",
@@ -96,6 +97,21 @@ class Modality:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that spoke for a class.
+
+    Attributes:
+        text: What it says: a sentence about the class, or a measurement beside what was expected.
+        share: Its part of all that was weighed for this class; negative if it spoke against it.
+        source: ``"description"``, ``"measurement"`` or ``"example"``.
+    """
+
+    text: str
+    share: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One class that an item may belong to.
 
@@ -103,11 +119,13 @@ class Prediction:
         label: The class's name as the caller wrote it.
         score: Cosine to the class's center after calibration, comparable within one call.
         probability: Share of belief among the classes of the call; they sum to 1 over all classes.
+        reasons: What spoke for it, the strongest first; none if nobody asked.
     """
 
     label: str
     score: float
     probability: float
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
