@@ -67,6 +67,8 @@ class Modality:
         limits: What is refused above, by name with its unit: ``{"duration_s": 3600}``.
         draw: Makes a picture of an item, uint8 sRGB, shape (H, W, 3), for a person to check what
             was read.
+        before: Modalities that a file is not, if this one reads it too: ``("image",)``, because
+            every animation can also be read as its first picture.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Modality:
     options: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     draw: Callable[[Any], npt.NDArray[np.uint8]] | None = None
+    before: tuple[str, ...] = ()
 
     def with_options(self, options: Mapping[str, Json]) -> "Modality":
         """Return the same modality, whose `read` and `accept` are told these options.

@@ -69,8 +69,23 @@ def test_a_missing_file_without_a_telling_name_is_refused(tmp_path):
 
 def test_two_readers_of_one_ending_ask_for_the_modality(declared, tmp_path):
     declared("diary", f"{__name__}:DIARY")
+    (tmp_path / "a.txt").write_text("dear diary")
     with pytest.raises(InvalidInputError, match=r"may be diary, text; say which \(--modality\)"):
         modality_of(tmp_path / "a.txt")
+
+
+def test_an_animation_is_a_video_and_a_still_of_the_same_ending_a_picture(tmp_path):
+    frames = [Image.new("RGB", (4, 4), (90 * n, 0, 0)) for n in range(3)]
+    frames[0].save(tmp_path / "still.gif")
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert modality_of(tmp_path / "still.gif") is IMAGE
+    assert modality_of(tmp_path / "moving.gif").name == "video"
+    assert modality_of((tmp_path / "moving.gif").read_bytes()).name == "video"
+
+
+def test_a_space_without_video_takes_an_animation_for_a_picture(tmp_path):
+    (tmp_path / "moving.gif").write_bytes(b"is not even read")
+    assert modality_of(tmp_path / "moving.gif", preferred=["text", "image"]) is IMAGE
 
 
 def test_a_modality_that_does_not_load_costs_only_itself(declared, caplog):

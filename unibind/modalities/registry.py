@@ -1,6 +1,7 @@
 """The modalities that are installed, by name, and which of them a file is."""
 
 import logging
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -41,11 +42,16 @@ def installed() -> dict[str, Modality]:
     return found
 
 
-def modality_of(source: Path | bytes) -> Modality:
+def modality_of(source: Path | bytes, *, preferred: Collection[str] = ()) -> Modality:
     """Return the modality of a file by the ending of its name, or else by its content.
+
+    An ending that several claim is settled by content, and by `Modality.before`: an animated GIF
+    is a video although a picture can be made of it.
 
     Args:
         source: A file's path, or its content.
+        preferred: Names of modalities that are meant if any of them claims the ending: those
+            that a space has. A space without video takes an animated GIF for a picture.
 
     Raises:
         InvalidInputError: No installed modality reads it, or several do; or the file is needed to
@@ -55,6 +61,7 @@ def modality_of(source: Path | bytes) -> Modality:
         return _only(_reading(list(installed().values()), source), f"{len(source):,} bytes")
     suffix = source.suffix.lower()
     by_name = [each for each in installed().values() if suffix in each.suffixes]
+    by_name = [each for each in by_name if each.name in preferred] or by_name
     if len(by_name) == 1:
         return by_name[0]
     try:
@@ -66,13 +73,23 @@ def modality_of(source: Path | bytes) -> Modality:
 
 
 def _reading(candidates: list[Modality], content: bytes) -> list[Modality]:
-    return [modality for modality in candidates if _reads(modality, content)]
+    """Return those that read the content and give way to no other that does."""
+
+    def gives_way(modality: Modality, others: list[Modality]) -> bool:
+        return any(modality.name in other.before for other in others)
+
+    found: list[Modality] = []
+    # Those that give way come last, and are not asked once another has read.
+    for modality in sorted(candidates, key=lambda each: gives_way(each, candidates)):
+        if not gives_way(modality, found) and _reads(modality, content):
+            found.append(modality)
+    return found
 
 
 def _reads(modality: Modality, content: bytes) -> bool:
     try:
         modality.read(content)
-    except InvalidInputError:
+    except (InvalidInputError, PluginError):  # an extra that it needs may be missing
         return False
     return True
 
