@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from unibind.alignment.attributes import MEASURED_WEIGHT
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.heads import Head, fuse
 from unibind.alignment.hubs import without_hubs
@@ -27,6 +28,7 @@ __all__ = ["Aligner", "Choice"]
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 MAX_REFERENCES = 1000
+MEASURED_WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15)
 
 _T = TypeVar("_T")
@@ -41,6 +43,7 @@ class Choice:
         prior_weight: Of the semantic prior; 0 without one.
         reciprocal_rank: Mean reciprocal rank of the right class among the held-out ones.
         temperature: With the highest likelihood of the held-out items' classes.
+        measured_weight: Of measured attributes, with the highest likelihood too.
         seen_penalty: With the highest harmonic mean of seen and unseen accuracy.
         references: Embeddings of items by fits that had not seen their class, shape (M, D).
     """
@@ -49,6 +52,7 @@ class Choice:
     prior_weight: float
     reciprocal_rank: float
     temperature: float
+    measured_weight: float
     seen_penalty: float
     references: FloatArray
 
@@ -89,6 +93,7 @@ class Aligner:
         encoder: str,
         prior: FloatArray | None = None,
         judged: Sequence[bool] | None = None,
+        measured: FloatArray | None = None,
         path: RidgePath | None = None,
         progress: ProgressCallback | None = None,
     ) -> Head:
@@ -102,6 +107,8 @@ class Aligner:
             prior: Embeddings of the items by the semantic prior, shape (N, D), if there is one.
             judged: Which items the choices are judged on; all by default. Items of a second
                 source can help to train without having a say.
+            measured: Log likelihood ratios of the targets by what instruments measured on the
+                items, shape (N, U): only their weight is chosen.
             path: `RidgePath.of(inputs)`, if it is at hand; most of the time goes into it.
             progress: Called as the linear head trains.
 
@@ -121,7 +128,7 @@ class Aligner:
             _check_count("semantic priors", len(prior), len(rows))
         path = path or RidgePath.of(rows)
         fits = path.towards(targets.of_items())
-        choice = self._choose(fits, targets, prior, _votes(judged, len(rows)))
+        choice = self._choose(fits, targets, prior, measured, _votes(judged, len(rows)))
         weight, bias = fits.solve(choice.strength)
         temperature = choice.temperature
         if self.method == "linear":
@@ -145,6 +152,11 @@ class Aligner:
             encoder=encoder,
             temperature=temperature,
             prior_weight=choice.prior_weight,
+            **(
+                {}
+                if choice.measured_weight is None
+                else {"measured_weight": choice.measured_weight}
+            ),
             seen=targets.names if targets.are_classes else (),
             seen_penalty=choice.seen_penalty,
             references=choice.references,
@@ -164,6 +176,7 @@ class Aligner:
         fits: RidgeFits,
         targets: Targets,
         prior: FloatArray | None,
+        measured: FloatArray | None,
         votes: npt.NDArray[np.bool_],
     ) -> Choice:
         folds = targets.folds(self.n_folds, seed=self.seed, among=targets.rows[votes])
@@ -184,11 +197,17 @@ class Aligner:
             one_by_one = [np.array([row]) for row in np.flatnonzero(votes)]
             seen = fuse(unit(fits.left_out(strength, one_by_one)), prior, weight)
             penalty = held_out.seen_penalty(seen)
+        temperature = held_out.temperature()
         return Choice(
             strength=strength,
             prior_weight=weight,
             reciprocal_rank=ranks[strength, weight],
-            temperature=held_out.temperature(),
+            temperature=temperature,
+            measured_weight=(
+                MEASURED_WEIGHT
+                if measured is None
+                else held_out.measured_weight(measured, temperature)
+            ),
             seen_penalty=penalty,
             references=held_out.embeddings[held_out.references],
         )
@@ -215,6 +234,15 @@ def _best(worth: Mapping[_T, float]) -> _T:
     highest, grid = max(worth.values()), list(worth)
     equals = [choice for choice in grid if np.isclose(worth[choice], highest)]
     return min(equals, key=lambda choice: abs(2 * grid.index(choice) + 1 - len(grid)))
+
+
+def _loss(folds: Sequence[tuple[FloatArray, IntArray]]) -> float:
+    """Return the mean cross-entropy of logits, shape (n, u), against labels, over folds."""
+    losses = []
+    for logits, labels in folds:
+        right = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        losses.append(np.logaddexp.reduce(logits, axis=1) - right)
+    return float(np.concatenate(losses).mean())
 
 
 class _HeldOut:
@@ -251,16 +279,33 @@ class _HeldOut:
     def temperature(self) -> float:
         """Return the temperature under which the items' own points are likeliest."""
         folds = self._within_folds()
+        return _best(
+            {
+                temperature: -_loss([(scores / temperature, labels) for scores, labels in folds])
+                for temperature in TEMPERATURES
+            }
+        )
 
-        def loss(temperature: float) -> float:
-            losses = []
-            for scores, labels in folds:
-                logits = scores / temperature
-                right = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-                losses.append(np.logaddexp.reduce(logits, axis=1) - right)
-            return float(np.concatenate(losses).mean())
+    def measured_weight(self, measured: FloatArray, temperature: float) -> float:
+        """Return the weight of measured attributes under which the items' own points are likeliest.
 
-        return _best({temperature: -loss(temperature) for temperature in TEMPERATURES})
+        Args:
+            measured: Log likelihood ratios of the targets, shape (N, U).
+            temperature: Of the scores that they stand beside.
+        """
+        folds = self._within_folds()
+        told = [measured[np.ix_(rows, np.unique(self._targets.rows[rows]))] for rows in self._folds]
+        return _best(
+            {
+                weight: -_loss(
+                    [
+                        (scores / temperature + weight * ratios, labels)
+                        for (scores, labels), ratios in zip(folds, told, strict=True)
+                    ]
+                )
+                for weight in MEASURED_WEIGHTS
+            }
+        )
 
     def seen_penalty(self, seen: FloatArray) -> float:
         """Return the mean over folds of the penalty that balances its classes with the rest.

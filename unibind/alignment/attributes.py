@@ -22,7 +22,11 @@ from unibind.knowledge.base import KnowledgeBase
 from unibind.knowledge.sensors import Attribute, find_sensor
 from unibind.types import FloatArray, Reason
 
-__all__ = ["ClassAttributes"]
+__all__ = ["MEASURED_WEIGHT", "ClassAttributes"]
+
+MEASURED_WEIGHT = 0.5
+"""Of log likelihood ratios where no held-out classes chose one: what is measured of one thing
+hangs together (a high chair is a wide one), so that counting each attribute fully counts twice."""
 
 _COVERAGE = 0.8
 """Share of a class's instances that a range was asked to hold."""

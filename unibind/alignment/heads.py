@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from unibind import artifact
+from unibind.alignment.attributes import MEASURED_WEIGHT
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.prior import posterior
 from unibind.protocols import Encoder, LabelledEncoder
@@ -16,7 +17,7 @@ from unibind.types import FloatArray, Json, SpaceId
 __all__ = ["Head", "fuse", "head_inputs"]
 
 KIND = "head"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILE = "head.safetensors"
 _POSTERIOR_TEMPERATURE = 2.0
 
@@ -34,6 +35,7 @@ class Head:
         encoder: Fingerprint of the encoder whose features it takes.
         temperature: Logits are score / temperature; sets how sure probabilities are.
         prior_weight: Length at which the semantic prior is added to the head's unit vector.
+        measured_weight: Of the log likelihood ratios of measured attributes beside its logits.
         seen: Names of the classes that it was trained on; none if it was trained on captions.
         seen_penalty: Taken from the scores of seen classes where unseen ones compete with them.
         references: Embeddings of training items by fits that had not seen their class, shape
@@ -50,6 +52,7 @@ class Head:
     encoder: str
     temperature: float = 0.05
     prior_weight: float = 0.0
+    measured_weight: float = MEASURED_WEIGHT
     seen: tuple[str, ...] = ()
     seen_penalty: float = 0.0
     references: FloatArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
@@ -92,6 +95,7 @@ class Head:
             "encoder": self.encoder,
             "temperature": self.temperature,
             "prior_weight": self.prior_weight,
+            "measured_weight": self.measured_weight,
             "seen": list(self.seen),
             "seen_penalty": self.seen_penalty,
             "how": dict(self.params),
@@ -124,6 +128,7 @@ class Head:
             encoder=params["encoder"],
             temperature=params["temperature"],
             prior_weight=params["prior_weight"],
+            measured_weight=params["measured_weight"],
             seen=tuple(params["seen"]),
             seen_penalty=params["seen_penalty"],
             params=params["how"],

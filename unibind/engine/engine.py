@@ -1,7 +1,7 @@
 """One space with everything that is done in it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from unibind import plugins
 from unibind.alignment.aligner import Aligner
+from unibind.alignment.attributes import MEASURED_WEIGHT
 from unibind.alignment.centers import ClassCenters, check_labels
 from unibind.alignment.decision import decide
 from unibind.alignment.heads import Head
@@ -22,6 +23,7 @@ from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
+from unibind.engine.measuring import Measured, measure
 from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
 from unibind.errors import InvalidInputError
@@ -29,7 +31,10 @@ from unibind.knowledge.base import KnowledgeBase, open_base
 from unibind.protocols import Encoder, VectorStore
 from unibind.types import FloatArray, Hit, IntArray, Json, Prediction, ProgressCallback
 
-__all__ = ["Embedded", "Engine"]
+__all__ = ["EVIDENCE", "Classified", "Embedded", "Engine"]
+
+EVIDENCE = ("space", "attributes")
+"""What can speak for a class: its sentences, through the space, and what instruments measure."""
 
 _STORE = "store"
 _DEFAULT_TEMPERATURE = 0.14
@@ -47,6 +52,21 @@ class Embedded:
     """
 
     embeddings: FloatArray
+    rows: IntArray
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classified:
+    """What many items are.
+
+    Attributes:
+        predictions: Of each of the M items that worked, in their order, the likeliest first.
+        rows: Places of those among the items, ascending, shape (M,).
+        failures: The others, in their order.
+    """
+
+    predictions: list[list[Prediction]]
     rows: IntArray
     failures: tuple[Failure, ...]
 
@@ -240,56 +260,135 @@ class Engine:
         classes: Sequence[str] | None = None,
         knowledge: str | Path | KnowledgeBase | None = None,
         options: Mapping[str, Json] | None = None,
+        evidence: Collection[str] = EVIDENCE,
         top: int | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes, the likeliest first.
 
         Args:
-            modality: One of `modalities`.
+            modality: One of `modalities`, or one that an installed instrument measures.
             items: As in `embed`.
             classes: Names of classes, any that have a name.
-            knowledge: A knowledge base whose sentences stand for the classes.
+            knowledge: A knowledge base whose sentences stand for the classes, and whose ranges
+                for what an instrument measures.
             options: As in `embed`.
+            evidence: What may speak, of `EVIDENCE`. What is missing (a head, ranges, a physical
+                unit) is left out.
             top: How many classes are listed of each item; all by default.
 
         Raises:
-            InvalidInputError: As in `embed` and `centers`.
+            InvalidInputError: As in `embed` and `centers`, or nothing that was allowed to can
+                speak.
         """
-        centers = self.centers(classes=classes, knowledge=knowledge)
-        embeddings = self.embed(modality, items, options=options)
-        return self.decide(modality, embeddings, centers, top=top)
+        classified = self.classify_each(
+            modality,
+            items,
+            classes=classes,
+            knowledge=knowledge,
+            options=options,
+            evidence=evidence,
+            top=top,
+        )
+        if classified.failures:
+            raise InvalidInputError(_describe(classified.failures, len(items)))
+        return classified.predictions
+
+    def classify_each(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        *,
+        classes: Sequence[str] | None = None,
+        knowledge: str | Path | KnowledgeBase | None = None,
+        options: Mapping[str, Json] | None = None,
+        evidence: Collection[str] = EVIDENCE,
+        top: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Classified:
+        """Return the classes of the items that work, and a list of those that do not.
+
+        Args:
+            modality: As in `classify`.
+            items: As in `embed`.
+            classes: As in `classify`.
+            knowledge: As in `classify`.
+            options: As in `embed`.
+            evidence: As in `classify`.
+            top: As in `classify`.
+            progress: Called with the items done and their number.
+
+        Raises:
+            InvalidInputError: As in `classify`, but for items that cannot be read.
+        """
+        unknown = set(evidence) - set(EVIDENCE)
+        if unknown or not evidence:
+            raise InvalidInputError(
+                f"evidence {sorted(evidence)}; any of {', '.join(EVIDENCE)} was needed"
+            )
+        base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
+        centers = self.centers(classes=classes, knowledge=base)
+        measured = None
+        if "attributes" in evidence and base is not None:
+            measured = measure(modality, items, base, classes=centers.labels, options=options)
+        is_measured = measured is not None and measured.says_anything
+        reaches = modality in self.modalities and self.senses.reaches(modality)
+        if "space" not in evidence or (is_measured and not reaches):
+            if measured is None or not is_measured:
+                raise InvalidInputError(
+                    f"no instrument measured anything of these {modality!r} items that the "
+                    "knowledge base has ranges for; give knowledge=NAME of a base with ranges, "
+                    "and say what the files do not (options)"
+                )
+            predictions = self.decide(
+                modality, None, centers, measured=measured.of(measured.rows), top=top
+            )
+            return Classified(predictions, measured.rows, measured.failures)
+        embedded = self.embed_each(modality, items, options=options, progress=progress)
+        read = None if measured is None else measured.of(embedded.rows)
+        predictions = self.decide(modality, embedded.embeddings, centers, measured=read, top=top)
+        return Classified(predictions, embedded.rows, embedded.failures)
 
     def decide(
         self,
         modality: str,
-        embeddings: FloatArray,
+        embeddings: FloatArray | None,
         centers: ClassCenters,
         *,
+        measured: Measured | None = None,
         top: int | None = None,
     ) -> list[list[Prediction]]:
-        """Return for each embedding, shape (N, D), the classes, the likeliest first.
+        """Return for each item the classes, the likeliest first.
 
         Args:
-            modality: What the embeddings are of, one of `modalities`.
-            embeddings: What `embed` returned, shape (N, D).
+            modality: What the items are.
+            embeddings: What `embed` returned, shape (N, D), or None if only `measured` speaks.
             centers: What `centers` returned.
+            measured: What instruments found on the same items.
             top: As in `classify`.
 
         Raises:
             SpaceMismatchError: The centers are of another space.
+            InvalidInputError: Neither embeddings nor measurements were given.
         """
+        told = None if measured is None else measured.log_likelihood()
+        if embeddings is None:
+            if told is None:
+                raise InvalidInputError("give embeddings or measurements: nothing to decide by")
+            return decide(told, centers.labels, temperature=1 / MEASURED_WEIGHT, top=top)
         scores = centers.scores(embeddings, space=self.space.id)
         head = self.head(modality)
-        if head is None:
-            return decide(scores, centers.labels, temperature=_DEFAULT_TEMPERATURE, top=top)
-        if len(head.references):
+        if head is not None and len(head.references):
             scores = without_hubs(scores, centers.scores(head.references))
+        temperature = _DEFAULT_TEMPERATURE if head is None else head.temperature
+        if told is not None:
+            weight = MEASURED_WEIGHT if head is None else head.measured_weight
+            scores = scores + temperature * weight * told
         return decide(
             scores,
             centers.labels,
-            temperature=head.temperature,
-            seen=head.seen,
-            seen_penalty=head.seen_penalty,
+            temperature=temperature,
+            seen=() if head is None else head.seen,
+            seen_penalty=0.0 if head is None else head.seen_penalty,
             top=top,
         )
 
@@ -367,6 +466,7 @@ class Engine:
         *,
         aligner: Aligner | None = None,
         judged: Sequence[bool] | None = None,
+        knowledge: str | Path | KnowledgeBase | None = None,
         options: Mapping[str, Json] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Head:
@@ -378,6 +478,8 @@ class Engine:
             targets: What each item is pulled towards.
             aligner: How; by default a ridge whose choices are made on held-out classes.
             judged: Which items the choices are judged on; all by default.
+            knowledge: The base whose ranges instruments are held against, so that the weight of
+                what they measure is chosen on held-out classes too.
             options: As in `embed`.
             progress: Called while items are encoded.
 
@@ -388,7 +490,18 @@ class Engine:
         encoded = self.encode(modality, items, options=options, progress=progress)
         if encoded.failures:
             raise InvalidInputError(_describe(encoded.failures, len(items)))
-        return self.fit(modality, encoded.features, targets, aligner=aligner, judged=judged)
+        base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
+        measured = None
+        if base is not None and targets.are_classes:
+            measured = measure(modality, items, base, classes=targets.names, options=options)
+        return self.fit(
+            modality,
+            encoded.features,
+            targets,
+            aligner=aligner,
+            judged=judged,
+            measured=None if measured is None else measured.log_likelihood(),
+        )
 
     def fit(
         self,
@@ -398,6 +511,7 @@ class Engine:
         *,
         aligner: Aligner | None = None,
         judged: Sequence[bool] | None = None,
+        measured: FloatArray | None = None,
         progress: ProgressCallback | None = None,
     ) -> Head:
         """Train the modality's head on features, keep it in the space's folder, and use it.
@@ -408,6 +522,8 @@ class Engine:
             targets: As in `align`.
             aligner: As in `align`.
             judged: As in `align`.
+            measured: Log likelihood ratios of the targets by what instruments measured on the
+                items, shape (N, U).
             progress: Called while a linear head trains.
 
         Raises:
@@ -424,6 +540,7 @@ class Engine:
             encoder=encoder.fingerprint,
             prior=None if prior is None else prior.embed(features),
             judged=judged,
+            measured=measured,
             progress=progress,
         )
         self.save()

@@ -1,13 +1,12 @@
 """What a space perceives with: its towers, the heads behind them, their priors and instruments."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unibind import artifact, plugins
+from unibind import artifact
 from unibind.alignment.geometry import unit
 from unibind.alignment.heads import Head, head_inputs
 from unibind.alignment.prior import SemanticPrior
@@ -15,11 +14,10 @@ from unibind.alignment.space import Space
 from unibind.encoders.cache import FeatureCache
 from unibind.encoders.pipeline import Encoded, encode_sources
 from unibind.encoders.registry import open_encoder
-from unibind.errors import InvalidInputError, PluginError, SpaceMismatchError
+from unibind.errors import InvalidInputError, SpaceMismatchError
 from unibind.protocols import (
     AlignedEncoder,
     Encoder,
-    Instrument,
     LabelledEncoder,
     PicturingEncoder,
 )
@@ -99,27 +97,33 @@ class Senses:
             progress=progress,
         )
 
+    def reaches(self, modality: str) -> bool:
+        """Return whether anything leads from items of a modality into the space.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+        """
+        if modality == TEXT or self.head(modality) is not None or self.prior(modality) is not None:
+            return True
+        encoder = self.encoder(modality)
+        return isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower
+
     def place(self, modality: str, features: FloatArray) -> FloatArray:
         """Return the embeddings of features, shape (N, F), unit length, shape (N, D).
 
         Raises:
             InvalidInputError: Nothing leads from these features into the space yet.
         """
-        if modality == TEXT:
-            return self.space.place(features)
+        if not self.reaches(modality):
+            raise InvalidInputError(
+                f"{modality!r} has no head yet, and its encoder never learned names; train one "
+                f"with `unibind align --modality {modality} --data FOLDER`"
+            )
         head, prior = self.head(modality), self.prior(modality)
         if head is not None:
             named = None if prior is None else prior.embed(features)
             return head.embed(self.head_inputs(modality, features), named)
-        if prior is not None:
-            return prior.embed(features)
-        encoder = self.encoder(modality)
-        if isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower:
-            return self.space.place(features)
-        raise InvalidInputError(
-            f"{modality!r} has no head yet, and its encoder never learned names; train one with "
-            f"`unibind align --modality {modality} --data FOLDER`"
-        )
+        return self.space.place(features) if prior is None else prior.embed(features)
 
     def head_inputs(self, modality: str, features: FloatArray) -> FloatArray:
         """Return what a head of the modality takes of features, shape (N, F), shape (N, F')."""
@@ -161,10 +165,6 @@ class Senses:
                 self._prior_of(encoder) if isinstance(encoder, LabelledEncoder) else None
             )
         return self._priors[modality]
-
-    def instruments(self, modality: str) -> list[Instrument]:
-        """Return the installed instruments that read a modality, those that load."""
-        return [each for each in _instruments() if each.modality.name == modality]
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return the embeddings of texts, shape (N, D).
@@ -212,14 +212,3 @@ class Senses:
                 f"installed is {self.encoder(modality).fingerprint[:12]}; train it again with "
                 "`unibind align`, or install the encoder's earlier version"
             )
-
-
-@cache
-def _instruments() -> tuple[Instrument, ...]:
-    found = []
-    for name in plugins.names("unibind.instruments"):
-        try:
-            found.append(plugins.load("unibind.instruments", name)())
-        except PluginError:  # its library is an extra that is not installed
-            continue
-    return tuple(found)
