@@ -284,9 +284,9 @@ def test_texts_and_pictures_may_be_mixed_and_keep_their_order(unibind, pictures,
 
 
 def test_a_picture_under_a_strange_name_can_be_called_one(unibind, here):
-    Image.new("RGB", (9, 9)).save(here / "scan.xyz", format="png")
-    said = unibind("classify", "scan.xyz", "--modality", "image", "--classes", "a,b", "--json")
-    guessed = unibind("classify", "scan.xyz", "--classes", "a,b", "--json")
+    Image.new("RGB", (9, 9)).save(here / "scan.strange", format="png")
+    said = unibind("classify", "scan.strange", "--modality", "image", "--classes", "a,b", "--json")
+    guessed = unibind("classify", "scan.strange", "--classes", "a,b", "--json")
     assert json.loads(said.out)["results"] == json.loads(guessed.out)["results"]
 
 

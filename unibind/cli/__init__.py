@@ -25,7 +25,7 @@ app = typer.Typer(
 # an `app`, a group of commands, or else a function of its own name.
 _PANELS = {
     "Begin": ("quickstart",),
-    "Use a space": ("classify", "search", "embed"),
+    "Use a space": ("classify", "search", "embed", "show"),
     "Build a space": ("align", "index", "knowledge"),
     "What it needs": ("models", "data", "plugins"),
 }

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibind.cli.items import Bad, SpaceOption, named_bad, rows_of, tell_bad
+from unibind.cli.items import (
+    Bad,
+    OptionsOption,
+    SpaceOption,
+    named_bad,
+    read_options,
+    rows_of,
+    tell_bad,
+)
 from unibind.cli.output import AsJson, emit, printable, progress, warn
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, Json
@@ -64,6 +72,7 @@ def align(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only the items of this split: train")] = None,
     seed: Annotated[int, typer.Option(help="Of what is held out to choose by.")] = 0,
+    option: OptionsOption = None,
     space: SpaceOption = "mini",
     as_json: AsJson = False,
 ) -> None:
@@ -85,13 +94,19 @@ def align(
     base = None if knowledge is None else open_base(knowledge)
     dataset = _opened(data, modality, split=split, label_column=label_column)
     everything = _supervision(dataset, base, captions=captions, class_names=class_names)
+    options = read_options(option)
     engine = engines.open(space, recipe=FIRST_RECIPE)
+    if modality not in engine.modalities:  # the space is older than our encoder of it
+        encoder = encoder or engines.RECIPES[FIRST_RECIPE].encoders.get(modality)
     with engine if encoder is None else engine.with_encoder(modality, encoder) as engine:
-        supervision, features, bad = _encoded(engine, modality, everything)
+        supervision, features, bad = _encoded(engine, modality, everything, options)
         targets = _targets(engine, supervision, base)
         aligner = Aligner(method=head.value, seed=seed)
+        measured = _measured(modality, supervision, targets, base, options)
         with progress("training") as bar:
-            made = engine.fit(modality, features, targets, aligner=aligner, progress=bar)
+            made = engine.fit(
+                modality, features, targets, aligner=aligner, measured=measured, progress=bar
+            )
         n_stored = engine.count(modality)
     result: dict[str, Json] = {
         "space": space,
@@ -184,7 +199,7 @@ def _supervision(
 
 
 def _encoded(
-    engine: "Engine", modality: str, supervision: "Supervision"
+    engine: "Engine", modality: str, supervision: "Supervision", options: Mapping[str, Json]
 ) -> "tuple[Supervision, FloatArray, list[Bad]]":
     """Return what is left of the items once they were read, their features, and the bad ones."""
     if modality not in engine.space.encoders:
@@ -194,7 +209,7 @@ def _encoded(
         )
     paths = [item.path for item in supervision.items]
     with progress(f"encoding {modality}") as bar:
-        encoded = engine.encode(modality, paths, progress=bar)
+        encoded = engine.encode(modality, paths, options=options, progress=bar)
     bad = [named_bad(failure.source, failure.error) for failure in encoded.failures]
     if len(bad) > MAX_BAD_SHARE * len(paths):
         tell_bad(bad, len(paths), outcome="more than a tenth, so no head was made")
@@ -212,6 +227,23 @@ def _targets(
     if supervision.learned_from == "captions":
         return Targets.from_captions(names, engine.embed("text", names))
     return Targets.from_labels(names, engine.centers(classes=list(dict.fromkeys(names))))
+
+
+def _measured(
+    modality: str,
+    supervision: "Supervision",
+    targets: "Targets",
+    base: "KnowledgeBase | None",
+    options: Mapping[str, Json],
+) -> "FloatArray | None":
+    """Return what instruments say of the classes of the items, None if they say nothing."""
+    from unibind.engine.measuring import measure
+
+    if base is None or not targets.are_classes:
+        return None
+    paths = [item.path for item in supervision.items]
+    measured = measure(modality, paths, base, classes=targets.names, options=options)
+    return measured.log_likelihood() if measured is not None and measured.says_anything else None
 
 
 def _chosen(head: "Head") -> dict[str, Json]:

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibind.cli.items import ModalityOption, SpaceOption, embed_items, gather, rows_of, tell_bad
+from unibind.cli.items import (
+    Bad,
+    Items,
+    ModalityOption,
+    OptionsOption,
+    SpaceOption,
+    gather,
+    named_bad,
+    read_options,
+    rows_of,
+    showing,
+    tell_bad,
+)
 from unibind.cli.output import AsJson, emit, printable
 from unibind.errors import InvalidInputError
 from unibind.types import Json, Prediction
 
 if TYPE_CHECKING:
-    from unibind.alignment.centers import ClassCenters
-    from unibind.cli.items import Embedded
+    from unibind.cli.items import Item
     from unibind.engine import Engine
 
 __all__ = ["classify", "read_class_names"]
@@ -35,6 +46,7 @@ def classify(
         str | None, typer.Option(help="Or a knowledge base: everyday, or a folder.")
     ] = None,
     modality: ModalityOption = None,
+    option: OptionsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show of each file.")] = 5,
     space: SpaceOption = "mini",
     as_json: AsJson = False,
@@ -47,22 +59,21 @@ def classify(
     import unibind
 
     with unibind.open(space) as engine:
-        centers = engine.centers(classes=names, knowledge=knowledge)
-        items = gather(engine, files, modality=modality)
-        embedded = embed_items(engine, items)
-        predictions = _decide(engine, embedded, centers)
+        engine.centers(classes=names, knowledge=knowledge)  # refuses bad names at once
+        items = gather(engine, files, modality=modality, options=read_options(option))
+        ranked, bad = _classify(engine, items, classes=names, knowledge=knowledge, top=top)
     results = [
-        {"file": item.name, "modality": item.modality, "predictions": _rows(ranked[:top])}
-        for item, ranked in zip(embedded.items, predictions, strict=True)
+        {"file": item.name, "modality": item.modality, "predictions": _rows(predictions)}
+        for item, predictions in ranked
     ]
     result = {
         "space": space,
         "results": results,
-        "failures": rows_of(embedded.bad),
+        "failures": rows_of(bad),
         "left_out": dict(items.left_out),
     }
     emit(result, as_json=as_json, people=lambda: _print(results))
-    tell_bad(embedded.bad, len(results) + len(embedded.bad))
+    tell_bad(bad, len(results) + len(bad))
 
 
 def _names(classes: Sequence[str] | None, knowledge: str | None) -> list[str] | None:
@@ -106,16 +117,36 @@ def read_class_names(given: str) -> list[str]:
     return [name.strip() for row in rows for name in row]
 
 
-def _decide(
-    engine: "Engine", embedded: "Embedded", centers: "ClassCenters"
-) -> list[list[Prediction]]:
-    ranked: list[list[Prediction]] = [[] for _ in embedded.items]
-    for modality in {item.modality for item in embedded.items}:
-        rows = [row for row, item in enumerate(embedded.items) if item.modality == modality]
-        decided = engine.decide(modality, embedded.embeddings[rows], centers)
-        for row, predictions in zip(rows, decided, strict=True):
-            ranked[row] = predictions
-    return ranked
+def _classify(
+    engine: "Engine",
+    items: Items,
+    *,
+    classes: list[str] | None,
+    knowledge: str | None,
+    top: int,
+) -> tuple[list[tuple["Item", list[Prediction]]], tuple[Bad, ...]]:
+    """Return what each item is that can be used, in their order, and those that cannot."""
+    from unibind.modalities.registry import open_modality
+
+    decided: dict[int, list[Prediction]] = {}
+    errors: dict[int, str] = {}
+    for modality in dict.fromkeys(item.modality for item in items.found):
+        rows = [row for row, item in enumerate(items.found) if item.modality == modality]
+        with showing(f"reading {modality}", len(rows)) as bar:
+            outcome = engine.classify_each(
+                modality,
+                [items.found[row].source for row in rows],
+                classes=classes,
+                knowledge=knowledge,
+                options=items.options_of(open_modality(modality)),
+                top=top,
+                progress=bar,
+            )
+        places = [rows[row] for row in outcome.rows]
+        decided |= dict(zip(places, outcome.predictions, strict=True))
+        errors |= {rows[failure.row]: failure.error for failure in outcome.failures}
+    bad = tuple(named_bad(items.found[row].name, errors[row]) for row in sorted(errors))
+    return [(items.found[row], decided[row]) for row in sorted(decided)], items.bad + bad
 
 
 def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Json]]:

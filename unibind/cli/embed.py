@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unibind.cli.items import ModalityOption, SpaceOption, embed_items, gather, rows_of, tell_bad
+from unibind.cli.items import (
+    ModalityOption,
+    OptionsOption,
+    SpaceOption,
+    embed_items,
+    gather,
+    read_options,
+    rows_of,
+    tell_bad,
+)
 from unibind.cli.output import AsJson, emit, printable
 from unibind.types import FloatArray, Json
 
@@ -25,6 +34,7 @@ def embed(
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="A text; may be given repeatedly.")] = None,
     modality: ModalityOption = None,
+    option: OptionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="FILE.npz, .parquet or .jsonl; without it, JSON."),
@@ -46,7 +56,13 @@ def embed(
     from unibind.artifact import write_file
 
     with unibind.open(space) as engine:
-        items = gather(engine, files or (), texts=text or (), modality=modality)
+        items = gather(
+            engine,
+            files or (),
+            texts=text or (),
+            modality=modality,
+            options=read_options(option),
+        )
         embedded = embed_items(engine, items)
     about: dict[str, Json] = {
         "space": space,

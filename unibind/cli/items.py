@@ -4,6 +4,7 @@ A bad one never stops the others: it is set apart with the reason, and told at t
 """
 
 import contextlib
+import json
 import os
 import stat
 import sys
@@ -17,10 +18,11 @@ import typer
 
 from unibind.cli.output import printable, progress, warn
 from unibind.errors import InvalidInputError
-from unibind.types import FloatArray, Json
+from unibind.types import FloatArray, Json, ProgressCallback
 
 if TYPE_CHECKING:
     from unibind.engine import Engine
+    from unibind.types import Modality
 
 __all__ = [
     "Bad",
@@ -28,11 +30,14 @@ __all__ = [
     "Item",
     "Items",
     "ModalityOption",
+    "OptionsOption",
     "SpaceOption",
     "embed_items",
     "gather",
     "named_bad",
+    "read_options",
     "rows_of",
+    "showing",
     "tell_bad",
 ]
 
@@ -42,6 +47,11 @@ SpaceOption = Annotated[
 ModalityOption = Annotated[
     str | None,
     typer.Option(help="What all files are: image, text, ... By default told by their names."),
+]
+
+OptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="What the files do not say: rate_hz=50. May be repeated."),
 ]
 
 STDIN = "-"
@@ -84,11 +94,17 @@ class Items:
         found: In the order of the arguments, folders by path.
         bad: What is known not to work before anything was embedded.
         left_out: Why files of folders were passed over, to how many.
+        options: What the user said of the files that they do not say themselves.
     """
 
     found: tuple[Item, ...]
     bad: tuple[Bad, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+    def options_of(self, modality: "Modality") -> dict[str, Json]:
+        """Return those of the options that a modality has."""
+        return {name: value for name, value in self.options.items() if name in modality.options}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,12 +122,31 @@ class Embedded:
     bad: tuple[Bad, ...]
 
 
+def read_options(given: Sequence[str] | None) -> dict[str, Json]:
+    """Return what all of ``--option NAME=VALUE`` say; a value is JSON where it can be.
+
+    Raises:
+        typer.BadParameter: One has no ``=``.
+    """
+    options: dict[str, Json] = {}
+    for each in given or ():
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{each!r} is not NAME=VALUE", param_hint="--option")
+        try:
+            options[name.strip()] = json.loads(value)
+        except ValueError:
+            options[name.strip()] = value
+    return options
+
+
 def gather(
     engine: "Engine",
     files: Sequence[str],
     *,
     texts: Sequence[str] = (),
     modality: str | None = None,
+    options: Mapping[str, Json] | None = None,
 ) -> Items:
     """Return the items that arguments stand for.
 
@@ -124,12 +159,13 @@ def gather(
         files: Paths of files and folders, or ``-``.
         texts: Texts themselves.
         modality: What all files are, if the user said so.
+        options: What the files do not say of themselves.
 
     Raises:
-        InvalidInputError: The space does not have the modality.
+        InvalidInputError: The space does not have the modality, or no file's modality an option.
     """
-    if modality is not None:
-        engine.encoder(modality)
+    if modality is not None and modality not in _readable(engine):
+        engine.encoder(modality)  # refuses it, and says what there is
     found: list[Item] = []
     bad: list[Bad] = []
     left_out: Counter[str] = Counter()
@@ -148,26 +184,39 @@ def gather(
                 bad.append(named_bad(called, error))
     found += [Item(text, text, "text") for text in texts]
     _tell_left_out(left_out)
-    return Items(tuple(found), tuple(bad), left_out)
+    items = Items(tuple(found), tuple(bad), left_out, options or {})
+    _check_options(items)
+    return items
 
 
 def embed_items(engine: "Engine", items: Items) -> Embedded:
     """Return the embeddings of items of any modalities, with a bar on stderr if they are many."""
     import numpy as np
 
+    from unibind.modalities.registry import open_modality
+
     found = items.found
     embeddings = np.zeros((len(found), engine.space.dim), dtype=np.float32)
     errors: dict[int, str] = {}
     for modality in dict.fromkeys(item.modality for item in found):
         rows = [row for row, item in enumerate(found) if item.modality == modality]
-        is_long = len(rows) >= _BAR_FROM
-        with progress(f"reading {modality}") if is_long else contextlib.nullcontext() as bar:
-            outcome = engine.embed_each(modality, [found[row].source for row in rows], progress=bar)
+        with showing(f"reading {modality}", len(rows)) as bar:
+            outcome = engine.embed_each(
+                modality,
+                [found[row].source for row in rows],
+                options=items.options_of(open_modality(modality)),
+                progress=bar,
+            )
         embeddings[np.array(rows)[outcome.rows]] = outcome.embeddings
         errors |= {rows[failure.row]: failure.error for failure in outcome.failures}
     worked = [row for row in range(len(found)) if row not in errors]
     bad = tuple(named_bad(found[row].name, errors[row]) for row in sorted(errors))
     return Embedded(tuple(found[row] for row in worked), embeddings[worked], items.bad + bad)
+
+
+def showing(what: str, n_items: int) -> contextlib.AbstractContextManager[ProgressCallback | None]:
+    """Return a bar on stderr for many items, and none for few."""
+    return progress(what) if n_items >= _BAR_FROM else contextlib.nullcontext()
 
 
 def rows_of(bad: Sequence[Bad]) -> list[dict[str, Json]]:
@@ -226,7 +275,7 @@ def _expanded(
         raise InvalidInputError("the name of a file is empty; an unset variable, perhaps")
     if not os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
         return [Path(name)]
-    kinds = engine.modalities if modality is None else (modality,)
+    kinds = _readable(engine) if modality is None else (modality,)
     dataset = read_folder(Path(name), suffixes=_suffixes(kinds))
     left_out.update(dataset.skipped)
     return [item.path for item in dataset.items]
@@ -244,13 +293,33 @@ def _guessed(engine: "Engine", source: Path | bytes) -> str:
 
     if isinstance(source, Path) and _is_no_file(source):
         raise InvalidInputError("no plain file; give files, folders, or - for stdin")
-    modality = modality_of(source).name
-    if modality not in engine.modalities:
+    modality = modality_of(source, preferred=_readable(engine)).name
+    if modality not in _readable(engine):
         raise InvalidInputError(
             f"it is {modality}, which the space does not read; it reads "
             f"{', '.join(engine.modalities)}"
         )
     return modality
+
+
+def _readable(engine: "Engine") -> tuple[str, ...]:
+    """Return the modalities that the space has, and those that an instrument can measure."""
+    from unibind.engine.measuring import measurable
+
+    return tuple(dict.fromkeys((*engine.modalities, *measurable())))
+
+
+def _check_options(items: Items) -> None:
+    from unibind.modalities.registry import open_modality
+
+    kinds = {item.modality for item in items.found}
+    known = {name: kind for kind in sorted(kinds) for name in open_modality(kind).options}
+    for name in items.options:
+        if name not in known and kinds:
+            told = ", ".join(f"{each} ({kind})" for each, kind in known.items()) or "none"
+            raise InvalidInputError(
+                f"--option {name}: {', '.join(sorted(kinds))} has no such option; there are {told}"
+            )
 
 
 def _is_no_file(path: Path) -> bool:

@@ -493,14 +493,16 @@ class Engine:
         base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
         measured = None
         if base is not None and targets.are_classes:
-            measured = measure(modality, items, base, classes=targets.names, options=options)
+            found = measure(modality, items, base, classes=targets.names, options=options)
+            if found is not None and found.says_anything:
+                measured = found.log_likelihood()
         return self.fit(
             modality,
             encoded.features,
             targets,
             aligner=aligner,
             judged=judged,
-            measured=None if measured is None else measured.log_likelihood(),
+            measured=measured,
         )
 
     def fit(

@@ -15,7 +15,7 @@ from unibind.knowledge.base import KnowledgeBase
 from unibind.protocols import Instrument
 from unibind.types import FloatArray, IntArray, Json, Reason
 
-__all__ = ["Measured", "instruments_of", "measure"]
+__all__ = ["Measured", "instruments_of", "measurable", "measure"]
 
 _GROUP = "unibind.instruments"
 
@@ -102,6 +102,11 @@ def measure(
         for each, encoded in zip(fitting, found, strict=True)
     )
     return Measured(tuple(classes), readings, found[0].rows, found[0].failures)
+
+
+def measurable() -> tuple[str, ...]:
+    """Return the modalities that an installed instrument reads."""
+    return tuple(dict.fromkeys(each.modality.name for each in _instruments()))
 
 
 def instruments_of(modality: str) -> list[Instrument]:

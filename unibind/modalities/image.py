@@ -171,6 +171,8 @@ IMAGE = Modality(
         ".pgm",
         ".pbm",
     ),
+    limits={"pixels": MAX_PIXELS},
+    draw=lambda item: item,
 )
 
 
