@@ -68,19 +68,28 @@ def modality_of(source: Path | bytes, *, preferred: Collection[str] = ()) -> Mod
         content = source.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"cannot read {source}: {error.strerror or error}") from error
-    readers = _reading(by_name or list(installed().values()), content)
+    readers = _reading(by_name or list(installed().values()), content, is_claimed=bool(by_name))
     return _only(readers or by_name, str(source))
 
 
-def _reading(candidates: list[Modality], content: bytes) -> list[Modality]:
-    """Return those that read the content and give way to no other that does."""
+def _reading(
+    candidates: list[Modality], content: bytes, *, is_claimed: bool = False
+) -> list[Modality]:
+    """Return those that read the content and give way to no other that does.
+
+    Of claimants of a file's ending, the one to whom all others left it need not read it.
+    """
 
     def gives_way(modality: Modality, others: list[Modality]) -> bool:
         return any(modality.name in other.before for other in others)
 
     found: list[Modality] = []
     # Those that give way come last, and are not asked once another has read.
-    for modality in sorted(candidates, key=lambda each: gives_way(each, candidates)):
+    in_turn = sorted(candidates, key=lambda each: gives_way(each, candidates))
+    for modality in in_turn:
+        is_left_over = is_claimed and not found and modality is in_turn[-1]
+        if is_left_over and gives_way(modality, candidates):
+            return [modality]
         if not gives_way(modality, found) and _reads(modality, content):
             found.append(modality)
     return found
