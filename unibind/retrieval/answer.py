@@ -1,27 +1,26 @@
 """From a ranking of ids to hits: resolved, ordered, cut, paged, grouped, fused with words."""
 
 import json
-import math
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from unibind.errors import InvalidInputError
-from unibind.retrieval.fulltext import parsed, ranked_by_words
+from unibind.retrieval.fulltext import ranked_by_words
 from unibind.retrieval.fusion import fused
 from unibind.retrieval.guard import check_k, check_score
-from unibind.retrieval.search import Line, Matches, Question, above, nearest
+from unibind.retrieval.reading import Tables
+from unibind.retrieval.resolver import order
+from unibind.retrieval.search import Matches, Question, above, nearest
 from unibind.retrieval.view import View
-from unibind.types import FloatArray, Hit, Json
+from unibind.types import FloatArray, Hit
 
-__all__ = ["Cut", "Resolver", "answered"]
+__all__ = ["Cut", "answered"]
 
 # How far FAISS's float32 order may be from that of the float64 scores.
 _EDGE = 1e-5
-_MOST_RESOLVED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,103 +79,38 @@ class Cut:
         return cls(k, texts=texts)
 
 
-class Resolver:
-    """Keys and metadata of item ids, remembered: what an id stands for never changes."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, _Resolved] = {}
-
-    def forget(self) -> None:
-        """Drop everything: a compaction gave new ids."""
-        self._known = {}
-
-    def hits(self, connection: sqlite3.Connection, lines: Iterable[Line]) -> list[list[Hit]]:
-        """Return the hits of ids and scores, line by line, by score and then key."""
-        lines = list(lines)
-        try:
-            return [_hits(self._known, ids, scores) for ids, scores in lines]
-        except KeyError:
-            known = self._resolve(connection, {item for ids, _ in lines for item in ids})
-        # What is not there after all is damage, which `verify` names.
-        for ids, scores in lines:
-            for place in reversed([n for n, item in enumerate(ids) if item not in known]):
-                del ids[place], scores[place]
-        return [_hits(known, ids, scores) for ids, scores in lines]
-
-    def _resolve(self, connection: sqlite3.Connection, wanted: set[int]) -> dict[int, "_Resolved"]:
-        known = self._known
-        missing = [item for item in wanted if item not in known]
-        if len(known) + len(missing) > _MOST_RESOLVED:
-            known, missing = {}, list(wanted)
-        rows = connection.execute(
-            "SELECT items.id, items.key, modalities.name, items.metadata "
-            "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value "
-            "JOIN modalities USING (modality)",
-            (json.dumps(missing),),
-        )
-        known.update((row[0], _resolved(*row[1:])) for row in rows)
-        self._known = known
-        return known
-
-
-# Key, modality, metadata as text and, if copying it alone is safe, as a dictionary.
-_Resolved = tuple[str, str, str, dict[str, Json] | None]
-
-
-def _resolved(key: str, modality: str, metadata: str) -> _Resolved:
-    described = parsed(key, metadata)
-    is_flat = not any(isinstance(value, dict | list) for value in described.values())
-    return key, modality, metadata, described if is_flat else None
-
-
-def _hits(known: Mapping[int, _Resolved], ids: Sequence[int], scores: Sequence[float]) -> list[Hit]:
-    hits = []
-    last, in_order = math.inf, True
-    for item, score in zip(ids, scores, strict=True):
-        key, modality, metadata, described = known[item]
-        copy = parsed(key, metadata) if described is None else described.copy()
-        hits.append(Hit(key, modality, score, copy))
-        in_order = in_order and score < last
-        last = score
-    return hits if in_order else sorted(hits, key=_order)
-
-
 def answered(
-    connection: sqlite3.Connection,
+    tables: Tables,
     view: View,
     question: Question,
     cut: Cut,
     *,
     matches: Matches,
-    resolver: Resolver,
 ) -> list[list[Hit]]:
     """Return the hits of each query of a question."""
     if cut.texts is not None:
-        return _hybrid(connection, view, question, cut, matches, resolver)
+        return _hybrid(tables, view, question, cut, matches)
     if cut.k is None:
-        ranking = above(connection, view, question, cut.lowest, matches)
-        return [_wanted(line, cut) for line in resolver.hits(connection, ranking.lines())]
+        ranking = above(tables, view, question, cut.lowest, matches)
+        return [_wanted(line, cut) for line in view.hits(tables, ranking.lines())]
     if cut.after is None and cut.group_by is None and not question.exactly:
-        ranking = nearest(connection, view, question, cut.k, matches)
-        found = resolver.hits(connection, ranking.lines())
+        ranking = nearest(tables, view, question, cut.k, matches)
+        found = view.hits(tables, ranking.lines())
         if cut.lowest == -np.inf:
             return found
         return [[hit for hit in line if hit.score >= cut.lowest] for line in found]
-    return _deepened(
-        lambda depth: _ranked(connection, view, question, depth, matches, resolver), cut, cut.k
-    )
+    return _deepened(lambda depth: _ranked(tables, view, question, depth, matches), cut, cut.k)
 
 
 def _ranked(
-    connection: sqlite3.Connection,
+    tables: Tables,
     view: View,
     question: Question,
     depth: int,
     matches: Matches,
-    resolver: Resolver,
 ) -> tuple[list[list[Hit]], bool]:
-    ranking = nearest(connection, view, question, depth, matches)
-    return resolver.hits(connection, ranking.lines()), ranking.is_complete
+    ranking = nearest(tables, view, question, depth, matches)
+    return view.hits(tables, ranking.lines()), ranking.is_complete
 
 
 def _deepened(
@@ -200,29 +134,28 @@ def _deepened(
 
 
 def _hybrid(
-    connection: sqlite3.Connection,
+    tables: Tables,
     view: View,
     question: Question,
     cut: Cut,
     matches: Matches,
-    resolver: Resolver,
 ) -> list[list[Hit]]:
     assert cut.k is not None
     assert cut.texts is not None
     depth = max(4 * cut.k, 64)
     by_vector: list[list[int]] = [[] for _ in cut.texts]
     if len(question.queries):
-        ranking = nearest(connection, view, question, depth, matches)
+        ranking = nearest(tables, view, question, depth, matches)
         by_vector = [ids for ids, _ in ranking.lines()]
     numbers = [shard.modality for shard in question.shards]
     lines = []
     for text, vector_ids in zip(cut.texts, by_vector, strict=True):
         word_ids = ranked_by_words(
-            connection, text, modalities=numbers, condition=question.condition, depth=depth
+            tables, text, modalities=numbers, condition=question.condition, depth=depth
         )
         best = fused([vector_ids, word_ids])[: cut.k]
         lines.append(([item for item, _ in best], [score for _, score in best]))
-    return resolver.hits(connection, lines)
+    return view.hits(tables, lines)
 
 
 def _without_edge(line: list[Hit]) -> list[Hit]:
@@ -237,8 +170,8 @@ def _wanted(line: list[Hit], cut: Cut) -> list[Hit]:
             first.setdefault(_group(hit, cut.group_by), hit)
         hits = list(first.values())
     if cut.after is not None:
-        start = _order(cut.after)
-        hits = [hit for hit in hits if _order(hit) > start]
+        start = order(cut.after)
+        hits = [hit for hit in hits if order(hit) > start]
     return hits
 
 
@@ -247,7 +180,3 @@ def _group(hit: Hit, group_by: str) -> str:
         return hit.modality
     # Items without the field are one group, as are those where it is null.
     return json.dumps(hit.metadata.get(group_by), sort_keys=True)
-
-
-def _order(hit: Hit) -> tuple[float, str]:
-    return (-hit.score, hit.key)

@@ -9,6 +9,7 @@ from typing import cast
 
 from unibind.errors import StoreError
 from unibind.retrieval.filters import Filter
+from unibind.retrieval.reading import Tables
 from unibind.retrieval.schema import CAPTIONS
 from unibind.types import Json
 
@@ -65,7 +66,7 @@ def match_expression(text: str) -> str | None:
 
 
 def ranked_by_words(
-    connection: sqlite3.Connection,
+    tables: Tables,
     text: str,
     *,
     modalities: Sequence[int],
@@ -78,7 +79,7 @@ def ranked_by_words(
     is never returned.
 
     Args:
-        connection: Inside a read transaction.
+        tables: Whose words are searched.
         text: What was asked, any characters.
         modalities: Numbers of the modalities to search.
         condition: What the items must fulfil, or None.
@@ -87,7 +88,7 @@ def ranked_by_words(
     expression = match_expression(text)
     if expression is None:
         return []
-    rows = connection.execute(
+    rows = tables.execute(
         "SELECT items.id FROM captions CROSS JOIN items ON items.id = captions.rowid "
         "WHERE captions MATCH ? AND items.modality IN (SELECT value FROM json_each(?)) "
         f"AND ({condition.sql if condition else '1'}) "

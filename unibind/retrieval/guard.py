@@ -31,6 +31,7 @@ MAX_KEY_BYTES = 16_384
 MAX_METADATA_BYTES = 4_194_304
 # Rounding of a float32 division stays below 1e-6; a forgotten normalisation does not.
 _UNIT_TOLERANCE = 1e-3
+_LEAST_SQUARE, _MOST_SQUARE = (1 - _UNIT_TOLERANCE) ** 2, (1 + _UNIT_TOLERANCE) ** 2
 
 
 def check_vectors(vectors: Any, dim: int, *, what: str = "vectors") -> FloatArray:
@@ -54,10 +55,12 @@ def check_vectors(vectors: Any, dim: int, *, what: str = "vectors") -> FloatArra
             "embed them with the encoder and head of this store's space"
         )
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    # A sum of squares is not finite as soon as one value is not.
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    is_right = np.abs(lengths - 1) <= _UNIT_TOLERANCE
-    if not is_right.all():
+    # A sum of squares is not finite as soon as one value is not. Plain floats: numpy's calls would
+    # take longer than all else that a search of one query checks.
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    if not all(_LEAST_SQUARE <= square <= _MOST_SQUARE for square in squares.tolist()):
+        lengths = np.sqrt(squares)
+        is_right = (squares >= _LEAST_SQUARE) & (squares <= _MOST_SQUARE)
         wrong = np.flatnonzero(~is_right)
         row = int(wrong[0])
         found = f"has length {lengths[row]:.6g}"

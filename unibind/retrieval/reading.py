@@ -1,52 +1,70 @@
-"""Small questions to the tables, inside a read transaction."""
+"""Reading the tables: in a transaction, and in one that begins only when it is needed."""
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from unibind.retrieval.filters import Filter
-from unibind.retrieval.fulltext import parsed
-from unibind.retrieval.records import StoredItem
-from unibind.retrieval.schema import SLOT_BITS, slot_of
-from unibind.retrieval.view import View
+__all__ = [
+    "LateReading",
+    "OvertakenError",
+    "Tables",
+    "calibration_of",
+    "fields_of",
+    "generation_of",
+]
 
-__all__ = ["calibration_of", "fields", "generation_of", "scanned"]
+
+class Tables(Protocol):
+    """What answers questions in SQL: a connection, or a reading that begins late."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> sqlite3.Cursor:
+        """Return the rows that a statement finds."""
+        ...
 
 
-def generation_of(connection: sqlite3.Connection) -> int:
+class OvertakenError(Exception):
+    """A writer committed before the reading began: what was read of memory is of the past."""
+
+
+class LateReading:
+    """A read transaction of one generation that begins with the first question.
+
+    Most searches ask none, for what they need is in memory; a transaction would cost them more
+    than all the rest of their Python.
+
+    Args:
+        connection: Outside a transaction; whoever lends it ends the one that may be begun.
+        generation: The one that the tables were at just now.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, generation: int) -> None:
+        self._connection = connection
+        self._generation = generation
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> sqlite3.Cursor:
+        """Return the rows that a statement finds.
+
+        Raises:
+            OvertakenError: The tables have moved on.
+        """
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN")
+            if generation_of(self._connection) != self._generation:
+                raise OvertakenError
+        return self._connection.execute(sql, values)
+
+
+def generation_of(tables: Tables) -> int:
     """Return how many write transactions there were."""
-    return int(connection.execute("SELECT generation FROM store").fetchone()[0])
+    return int(tables.execute("SELECT generation FROM store").fetchone()[0])
 
 
-def fields(connection: sqlite3.Connection) -> list[str]:
+def fields_of(tables: Tables) -> frozenset[str]:
     """Return the names of the fields that metadata has."""
-    return [row[0] for row in connection.execute("SELECT name FROM fields")]
+    return frozenset(row[0] for row in tables.execute("SELECT name FROM fields"))
 
 
-def calibration_of(connection: sqlite3.Connection) -> str:
+def calibration_of(tables: Tables) -> str:
     """Return how searches into several modalities are calibrated when they do not say."""
-    row = connection.execute("SELECT value FROM settings WHERE name = 'calibration'").fetchone()
+    row = tables.execute("SELECT value FROM settings WHERE name = 'calibration'").fetchone()
     return str(row[0]) if row else "centre"
-
-
-def scanned(
-    connection: sqlite3.Connection, view: View, condition: Filter, *, after: str, limit: int
-) -> list[StoredItem]:
-    """Return the next items that fulfil a condition, in the order of the keys."""
-    shards = {shard.modality: shard for shard in view.shards.values()}
-    rows = connection.execute(
-        "SELECT id, key, metadata, source, content_hash, created_at, updated_at FROM items "
-        f"WHERE key > ? AND ({condition.sql}) ORDER BY key LIMIT ?",
-        (after, *condition.values, limit),
-    )
-    return [
-        StoredItem(
-            key=key,
-            modality=shards[item >> SLOT_BITS].name,
-            vector=shards[item >> SLOT_BITS].vectors[slot_of(item)].copy(),
-            metadata=parsed(key, metadata),
-            source=source,
-            content_hash=content_hash,
-            created_at=created_at,
-            updated_at=updated_at,
-        )
-        for item, key, metadata, source, content_hash, created_at, updated_at in rows
-    ]

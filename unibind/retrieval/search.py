@@ -4,7 +4,6 @@ Whatever proposes the candidates, the score of a hit is the inner product with t
 Exact questions get it with the same bits in a batch, alone and on the next page.
 """
 
-import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,13 @@ import numpy.typing as npt
 from unibind.retrieval.calibration import Calibrated, Float64Array, calibrated
 from unibind.retrieval.faiss_index import Found, Index, exact, scored
 from unibind.retrieval.filters import Filter
+from unibind.retrieval.reading import Tables
+from unibind.retrieval.resolver import Line
 from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.view import BoolArray, Shard, View
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["Line", "Matches", "Question", "Ranking", "above", "nearest"]
+__all__ = ["Matches", "Question", "Ranking", "above", "nearest"]
 
 # Of scores that differ in float32's last bits, which comes first is chance: look a little deeper.
 _SPARE = 4
@@ -50,10 +51,6 @@ class Question:
     query_modality: str | None = None
     condition: Filter | None = None
     exactly: bool = False
-
-
-# Two lists, not a list of pairs: a tuple for each of many hits keeps the garbage collector busy.
-Line = tuple[list[int], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +86,7 @@ class Matches:
         self._known: OrderedDict[tuple[object, ...], BoolArray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def among(
-        self, connection: sqlite3.Connection, shard: Shard, condition: Filter | None
-    ) -> BoolArray | None:
+    def among(self, tables: Tables, shard: Shard, condition: Filter | None) -> BoolArray | None:
         """Return the slots that take part, shape (n_slots,); None for all of them."""
         if condition is None:
             return None if shard.n_live == shard.n_slots else shard.alive
@@ -102,7 +97,7 @@ class Matches:
             first = shard.modality << SLOT_BITS
             fresh = np.zeros(shard.n_slots, dtype=np.bool_)
             fresh[: len(known)] = known
-            rows = connection.execute(
+            rows = tables.execute(
                 f"SELECT id - ? FROM items WHERE id >= ? AND id < ? AND ({condition.sql})",
                 (first, first + len(known), first + shard.n_slots, *condition.values),
             ).fetchall()
@@ -117,13 +112,13 @@ class Matches:
 
 
 def nearest(
-    connection: sqlite3.Connection, view: View, question: Question, depth: int, matches: Matches
+    tables: Tables, view: View, question: Question, depth: int, matches: Matches
 ) -> Ranking:
     """Return the best `depth` items of each query."""
     ids, scores = [], []
     is_complete = True
     for shard in question.shards:
-        among = matches.among(connection, shard, question.condition)
+        among = matches.among(tables, shard, question.condition)
         n_match = shard.n_slots if among is None else int(np.count_nonzero(among))
         if not n_match:
             continue
@@ -137,12 +132,12 @@ def nearest(
 
 
 def above(
-    connection: sqlite3.Connection, view: View, question: Question, lowest: float, matches: Matches
+    tables: Tables, view: View, question: Question, lowest: float, matches: Matches
 ) -> Ranking:
     """Return every item whose score is at least `lowest`, by a full scan."""
     ids, scores = [], []
     for shard in question.shards:
-        among = matches.among(connection, shard, question.condition)
+        among = matches.among(tables, shard, question.condition)
         asked = _asked(question, shard, view)
         slots = shard.live_slots if among is None else np.flatnonzero(among)
         for start in range(0, len(slots), _BLOCK_ROWS):

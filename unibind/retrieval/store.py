@@ -4,17 +4,17 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from unibind.errors import InvalidInputError
 from unibind.retrieval import identity, indexing, maintenance, verification, writing
-from unibind.retrieval.answer import Cut, Resolver, answered
+from unibind.retrieval.answer import Cut, answered
 from unibind.retrieval.calibration import check_calibration
 from unibind.retrieval.database import Database
 from unibind.retrieval.filters import Filter, compile_filter
@@ -28,8 +28,9 @@ from unibind.retrieval.guard import (
     check_vectors,
 )
 from unibind.retrieval.plan import KINDS, Plan
-from unibind.retrieval.reading import calibration_of, fields, generation_of, scanned
+from unibind.retrieval.reading import LateReading, OvertakenError, Tables, fields_of, generation_of
 from unibind.retrieval.records import Stats, StoredItem, Verification
+from unibind.retrieval.scanning import scanned
 from unibind.retrieval.schema import SLOT_BITS, slot_of
 from unibind.retrieval.search import Matches, Question
 from unibind.retrieval.view import View, refreshed
@@ -39,6 +40,7 @@ __all__ = ["LocalStore"]
 
 _log = logging.getLogger(__name__)
 _SCANNED_ROWS = 1024
+_Answer = TypeVar("_Answer")
 
 
 class LocalStore:
@@ -62,7 +64,6 @@ class LocalStore:
         self._view: View | None = None
         self._view_lock = threading.Lock()
         self._matches = Matches()
-        self._resolver = Resolver()
         self._is_mending = False
 
     @classmethod
@@ -149,7 +150,7 @@ class LocalStore:
         checked = [] if keys is None else sorted(set(check_keys(keys)))
         with self._database.writing("delete") as connection:
             if where is not None:
-                condition = compile_filter(where, fields(connection))
+                condition = compile_filter(where, fields_of(connection))
                 sql, values = condition.sql, list(condition.values)
                 if keys is not None:
                     sql = f"({sql}) AND key IN (SELECT value FROM json_each(?))"
@@ -209,26 +210,24 @@ class LocalStore:
             check_calibration(calibration)
         if isinstance(modalities, str):
             raise InvalidInputError(f"modalities is the str {modalities!r}; pass a list of names")
-        with self._reading() as (connection, view):
-            condition = None if where is None else compile_filter(where, fields(connection))
+
+        def ask(tables: Tables, view: View) -> list[list[Hit]]:
             shards = [
                 shard
                 for name, shard in view.shards.items()
                 if shard.n_live and (modalities is None or name in modalities)
             ]
-            if calibration is None:
-                calibration = calibration_of(connection) if len(shards) > 1 else "none"
             question = Question(
                 queries=checked,
                 shards=shards,
-                calibration=calibration,
+                calibration=calibration or (view.calibration if len(shards) > 1 else "none"),
                 query_modality=query_modality,
-                condition=condition,
+                condition=None if where is None else compile_filter(where, view.fields),
                 exactly=exact or after is not None,
             )
-            found = answered(
-                connection, view, question, cut, matches=self._matches, resolver=self._resolver
-            )
+            return answered(tables, view, question, cut, matches=self._matches)
+
+        found, view = self._asked(ask)
         self._mend(view)
         return found
 
@@ -308,7 +307,7 @@ class LocalStore:
             with self._reading() as (connection, view):
                 condition = Filter("1", (), frozenset())
                 if where is not None:
-                    condition = compile_filter(where, fields(connection))
+                    condition = compile_filter(where, view.fields)
                 page = scanned(connection, view, condition, after=last, limit=_SCANNED_ROWS)
             yield from page
             if len(page) < _SCANNED_ROWS:
@@ -338,7 +337,7 @@ class LocalStore:
                 self.path,
                 space=self.space,
                 dim=self.dim,
-                calibration=calibration_of(connection),
+                calibration=view.calibration,
                 n_duplicates=n_duplicates,
             )
 
@@ -353,6 +352,7 @@ class LocalStore:
             connection.execute(
                 "INSERT OR REPLACE INTO settings VALUES ('calibration', ?)", (calibration,)
             )
+            connection.execute("UPDATE store SET generation = generation + 1")
 
     def rebuild(
         self,
@@ -537,6 +537,16 @@ class LocalStore:
         with self._database.writing("upsert") as connection:
             writing.insert(connection, self.path, batch)
 
+    def _asked(self, ask: Callable[[Tables, View], _Answer]) -> tuple[_Answer, View]:
+        """Return the answer of one generation; in a transaction only if memory does not hold it."""
+        with self._database.connection() as connection:
+            view, generation = self._view, generation_of(connection)
+            if view is not None and view.generation == generation:
+                with suppress(OvertakenError):
+                    return ask(LateReading(connection, generation), view), view
+        with self._reading() as (connection, view):
+            return ask(connection, view), view
+
     @contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, View]]:
         with self._database.reading() as connection:
@@ -552,10 +562,7 @@ class LocalStore:
                 connection.execute("BEGIN")
                 generation = generation_of(connection)
             if last is None or last.generation != generation:
-                self._view = refreshed(last, connection, self.path, self.dim)
-                if last is not None and last.segments != self._view.segments:
-                    self._resolver.forget()
-                return self._view
+                self._view = last = refreshed(last, connection, self.path, self.dim)
             return last
 
     def _mend(self, view: View) -> None:
@@ -585,4 +592,3 @@ class LocalStore:
         with self._view_lock:
             self._view = None
             self._matches = Matches()
-            self._resolver.forget()

@@ -6,7 +6,7 @@ committed since, so a reader catches up in time that grows with the changes, not
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ import numpy.typing as npt
 from unibind.artifact import sha256_of
 from unibind.retrieval.faiss_index import Index, load
 from unibind.retrieval.plan import Plan
+from unibind.retrieval.reading import Tables, calibration_of, fields_of, generation_of
+from unibind.retrieval.resolver import Line, Resolver
 from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.segments import FOLDER, mapped
-from unibind.types import FloatArray, IntArray
+from unibind.types import FloatArray, Hit, IntArray
 
 __all__ = ["INDEXES", "Shard", "View", "refreshed"]
 
@@ -80,15 +82,24 @@ class View:
     Attributes:
         generation: Counts the write transactions.
         shards: By name of the modality.
+        calibration: What searches into several modalities use when they do not say.
+        fields: Names of the fields that metadata has.
+        resolver: What ids stand for.
     """
 
     generation: int
     shards: Mapping[str, Shard]
+    calibration: str
+    fields: frozenset[str]
+    resolver: Resolver = field(repr=False)
 
-    @property
-    def segments(self) -> dict[str, str]:
-        """The file of vectors of each modality; a compaction changes them."""
-        return {name: shard.segment for name, shard in self.shards.items()}
+    def hits(self, tables: Tables, lines: Iterable[Line]) -> list[list[Hit]]:
+        """Return the hits of ids and scores, line by line, by score and then key."""
+        return self.resolver.hits(tables, self._names, lines)
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {shard.modality: name for name, shard in self.shards.items()}
 
     @property
     def refused(self) -> list[str]:
@@ -108,7 +119,7 @@ def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim
     Raises:
         StoreError: A file of vectors is missing or too short.
     """
-    generation = int(connection.execute("SELECT generation FROM store").fetchone()[0])
+    generation = generation_of(connection)
     rows = connection.execute(
         "SELECT modality, name, segment, n_slots, n_live, vector_sum FROM modalities"
     ).fetchall()
@@ -140,7 +151,18 @@ def refreshed(last: View | None, connection: sqlite3.Connection, root: Path, dim
         shards[name] = Shard(
             modality, name, segment, n_slots, n_live, total, backing, alive, index_row[0], index
         )
-    return View(generation, shards)
+    return View(
+        generation,
+        shards,
+        calibration=calibration_of(connection),
+        fields=fields_of(connection),
+        resolver=last.resolver if last and _same_ids(last.shards, shards) else Resolver(),
+    )
+
+
+def _same_ids(last: Mapping[str, Shard], shards: Mapping[str, Shard]) -> bool:
+    """Return whether every id is of the item that it was of: a compaction makes new files."""
+    return all(shards[name].segment == shard.segment for name, shard in last.items())
 
 
 def _index(
