@@ -15,6 +15,7 @@ import torch
 
 import unibind as package
 from unibind import artifact
+from unibind.alignment.heads import FORMAT_VERSION
 from unibind.alignment.heads import Head
 from unibind.knowledge.base import KnowledgeBase, Line, save_base
 
@@ -83,9 +84,9 @@ def test_captions_train_a_head_that_is_used_from_then_on(unibind, manifest, some
     with package.open("mini") as engine:
         assert engine.head("image") is not None
     # The features are known now, and the choices are seeded: the same head comes out.
-    before = artifact.verify(here / result["head"], kind="head", format_version=1)
+    before = artifact.verify(here / result["head"], kind="head", format_version=FORMAT_VERSION)
     told(unibind("align", "--data", manifest, "--captions", "--json"))
-    after = artifact.verify(here / result["head"], kind="head", format_version=1)
+    after = artifact.verify(here / result["head"], kind="head", format_version=FORMAT_VERSION)
     assert before.content_id == after.content_id
 
 
