@@ -15,8 +15,7 @@ import torch
 
 import unibind as package
 from unibind import artifact
-from unibind.alignment.heads import FORMAT_VERSION
-from unibind.alignment.heads import Head
+from unibind.alignment.heads import FORMAT_VERSION, Head
 from unibind.knowledge.base import KnowledgeBase, Line, save_base
 
 FOLDERS = ("birds", "fruit", "roadsigns", "houses", "insects", "vegetables")
