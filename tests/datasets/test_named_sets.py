@@ -103,8 +103,8 @@ def test_furniture_has_names_and_real_sizes(furniture):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_says_licence_credit_and_version_and_its_keys_are_sorted(name, request):
-    dataset = request.getfixturevalue(name)
+def test_a_set_says_licence_credit_and_version_and_its_keys_are_sorted(name):
+    dataset = fetch(name)
     assert dataset.licence == SETS[name].licence
     assert dataset.attribution == SETS[name].attribution
     for package in SETS[name].packages:

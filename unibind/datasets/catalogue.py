@@ -5,6 +5,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from unibind.datasets.appliances import APPLIANCES
+from unibind.datasets.basic_motions import BASIC_MOTIONS
 from unibind.datasets.emoji import EMOJI
 from unibind.datasets.folder import read_folder
 from unibind.datasets.furniture import FURNITURE
@@ -17,7 +19,7 @@ from unibind.types import ProgressCallback
 
 __all__ = ["SETS", "fetch", "named_set", "open_dataset"]
 
-SETS = {named.name: named for named in (EMOJI, FURNITURE, STAMPS)}
+SETS = {named.name: named for named in (APPLIANCES, BASIC_MOTIONS, EMOJI, FURNITURE, STAMPS)}
 
 
 def open_dataset(name_or_path: str | Path, *, suffixes: Collection[str] | None = None) -> Dataset:
