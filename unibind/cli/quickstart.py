@@ -25,6 +25,10 @@ def quickstart(
     again: Annotated[
         bool, typer.Option("--again", help="Measure again even if nothing has changed.")
     ] = False,
+    all_senses: Annotated[
+        bool,
+        typer.Option("--all", help="Add sounds, shapes, traces and clips, and search across them."),
+    ] = False,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Over how many random splits to measure.")
     ] = 5,
@@ -36,10 +40,13 @@ def quickstart(
     """
     from unibind.quickstart import quickstart as run
 
-    outcome = run(space, reporter=_Terminal(), seeds=range(seeds), again=again)
+    outcome = run(
+        space, reporter=_Terminal(), seeds=range(seeds), again=again, all_senses=all_senses
+    )
     value = {
         "table": outcome.table,
         "tables": outcome.tables,
+        "searches": outcome.crossed,
         "seconds": outcome.seconds,
         "is_new": outcome.is_new,
         "report": str(outcome.folder / "report.md"),
@@ -70,6 +77,10 @@ def _print(outcome: "Quickstart", space: Path) -> None:
         "n pictures a seed, among 'of' answers.",
         style="dim",
     )
+    for search in outcome.crossed:
+        found = ", ".join(f"{hit['caption']} ({hit['modality']})" for hit in search["hits"][:6])
+        console.print(f"\n{search['title']}", style="bold", highlight=False, markup=False)
+        console.print(f"  {found}", highlight=False, markup=False)
     console.print(f"\nReport and pictures ({outcome.seconds:.0f} s):")
     for file in (outcome.folder / "report.md", *outcome.pictures):
         console.print(f"  {file}", highlight=False, soft_wrap=True)

@@ -31,7 +31,7 @@ def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine
     given = Path(space)
     for root in (given, SPACES / given):
         if artifact.exists(root / "space"):
-            return Engine(Space.open(root / "space"), root)
+            return Engine(_with_new_senses(Space.open(root / "space")), root)
     begun = RECIPES.get(given.name) or RECIPES.get(recipe or "")
     if begun is None:
         raise ArtifactError(
@@ -41,3 +41,12 @@ def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine
         )
     root = given if len(given.parts) > 1 else SPACES / given
     return Engine.from_recipe(begun, root)
+
+
+def _with_new_senses(space: Space) -> Space:
+    """Return a space with encoders of the modalities that came to its recipe after it was built."""
+    for recipe in RECIPES.values():
+        if recipe.text_encoder == space.text_encoder:
+            for modality in recipe.encoders.keys() - space.encoders.keys():
+                space = space.with_encoder(modality, recipe.encoders[modality])
+    return space

@@ -1,5 +1,6 @@
 """The whole idea on public pictures: knowledge, centers, head, search, and an honest table."""
 
-from unibind.quickstart.run import Quickstart, Reporter, quickstart
+from unibind.quickstart.reporting import Reporter
+from unibind.quickstart.run import Quickstart, quickstart
 
 __all__ = ["Quickstart", "Reporter", "quickstart"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from unibind.alignment.geometry import unit
@@ -26,12 +27,12 @@ class Tile:
 
     Attributes:
         caption: Words under the picture; in the middle of the tile if there is no picture.
-        picture: File of the picture, None for words.
+        picture: File of the picture, or its pixels, uint8 (H, W, 3); None for words.
         note: A second, pale line: the score.
     """
 
     caption: str
-    picture: Path | None = None
+    picture: Path | npt.NDArray[np.uint8] | None = None
     note: str = ""
 
 
@@ -96,8 +97,7 @@ def _paste(sheet: Image.Image, tile: Tile, at: tuple[int, int], *, frame: bool =
     draw = ImageDraw.Draw(sheet)
     x, y = at
     if tile.picture is not None:
-        with Image.open(tile.picture) as opened:
-            picture = opened.convert("RGBA")
+        picture = _opened(tile.picture)
         picture.thumbnail((_SIDE, _SIDE))
         place = (x + (_SIDE - picture.width) // 2, y + (_SIDE - picture.height) // 2)
         sheet.paste(picture, place, picture)
@@ -109,6 +109,13 @@ def _paste(sheet: Image.Image, tile: Tile, at: tuple[int, int], *, frame: bool =
         draw.text(note, tile.note, fill=_PALE, font=ImageFont.load_default(11))
     if frame:
         draw.rectangle((x - 3, y - 3, x + _SIDE + 2, y + _SIDE + 1), outline=_FRAME, width=3)
+
+
+def _opened(picture: Path | npt.NDArray[np.uint8]) -> Image.Image:
+    if isinstance(picture, np.ndarray):
+        return Image.fromarray(picture).convert("RGBA")
+    with Image.open(picture) as opened:
+        return opened.convert("RGBA")
 
 
 def _write(

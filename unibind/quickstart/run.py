@@ -4,10 +4,8 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import unibind
 from unibind import artifact, datasets, weights
@@ -18,10 +16,13 @@ from unibind.engine import open as open_engine
 from unibind.errors import ArtifactError, FetchError
 from unibind.evaluation.arms import Row
 from unibind.knowledge.base import KnowledgeBase, open_base
+from unibind.quickstart.crossing import cross
 from unibind.quickstart.measure import MODALITY, load_pictures, measure
 from unibind.quickstart.report import markdown
+from unibind.quickstart.reporting import Reporter
+from unibind.quickstart.senses import add_senses
 from unibind.quickstart.show import draw_all
-from unibind.types import Json, ProgressCallback
+from unibind.types import Json
 
 __all__ = ["Quickstart", "Reporter", "quickstart"]
 
@@ -34,20 +35,7 @@ SEEDS = (0, 1, 2, 3, 4)
 _KIND = "quickstart-report"
 _FORMAT_VERSION = 1
 _TABLES, _MARKDOWN = "tables.json", "report.md"
-
-
-class Reporter(Protocol):
-    """How the caller hears what is going on."""
-
-    def say(self, message: str) -> None:
-        """Show one line."""
-        ...
-
-    def progress(
-        self, label: str, *, in_bytes: bool = False
-    ) -> AbstractContextManager[ProgressCallback]:
-        """Show a bar while a block runs."""
-        ...
+_SENSES_KIND, _CROSSED = "quickstart-senses", "searches.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +44,7 @@ class Quickstart:
 
     Attributes:
         tables: Every table, as `Measured.to_json` gives them.
+        crossed: Searches across senses with their hits; none unless all senses were asked for.
         folder: Where the report and its pictures lie.
         pictures: The pictures.
         seconds: How long it took, downloads included.
@@ -63,6 +52,7 @@ class Quickstart:
     """
 
     tables: dict[str, Json]
+    crossed: list[Json]
     folder: Path
     pictures: tuple[Path, ...]
     seconds: float
@@ -90,7 +80,12 @@ class Quickstart:
 
 
 def quickstart(
-    root: Path, *, reporter: Reporter, seeds: Sequence[int] = SEEDS, again: bool = False
+    root: Path,
+    *,
+    reporter: Reporter,
+    seeds: Sequence[int] = SEEDS,
+    again: bool = False,
+    all_senses: bool = False,
 ) -> Quickstart:
     """Build space mini in a folder, measure it, and draw what it finds.
 
@@ -102,6 +97,7 @@ def quickstart(
         reporter: Hears what is going on.
         seeds: Of the held-out captions and classes.
         again: Measure again even if nothing has changed.
+        all_senses: Add every sense whose public data is at hand, and search across them.
 
     Raises:
         FetchError: Weights or the tested set cannot be brought here.
@@ -122,10 +118,14 @@ def quickstart(
             tables = _build(engine, sets, knowledge, seeds, folder, key, reporter)
         else:
             reporter.say("nothing has changed since the last run; its report is shown")
+        crossed = (
+            _cross(engine, sets[0], knowledge, root / "senses", reporter) if all_senses else []
+        )
     return Quickstart(
         tables=tables,
+        crossed=crossed,
         folder=folder,
-        pictures=tuple(sorted(folder.glob("*.png"))),
+        pictures=tuple(sorted([*folder.glob("*.png"), *(root / "senses").glob("*.png")])),
         seconds=round(time.monotonic() - started, 1),
         is_new=is_new,
     )
@@ -195,6 +195,27 @@ def _build(
         (staging / _TABLES).write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
         (staging / _MARKDOWN).write_text(text, encoding="utf-8")
     return tables
+
+
+def _cross(
+    engine: Engine, tested: Dataset, knowledge: KnowledgeBase, folder: Path, reporter: Reporter
+) -> list[Json]:
+    added = add_senses(engine, knowledge, reporter=reporter)
+    reporter.say("searching across senses")
+    pictures = {item.key: item for item in tested.items if item.caption}
+    crossed = cross(engine, added, pictures=pictures)
+    with artifact.writing(
+        folder, kind=_SENSES_KIND, format_version=_FORMAT_VERSION, space=engine.space.id
+    ) as staging:
+        told = [each.to_json() for each in crossed]
+        (staging / _CROSSED).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        for n, each in enumerate(crossed):
+            (staging / f"{n + 1}-{_file_name(each.crossing.title)}.png").write_bytes(each.sheet)
+    return told
+
+
+def _file_name(title: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in title).split())
 
 
 def _store(engine: Engine, dataset: Dataset, reporter: Reporter) -> None:
