@@ -20,6 +20,7 @@ __all__ = [
     "Instrument",
     "LabelledEncoder",
     "PicturingEncoder",
+    "TracingStore",
     "VectorStore",
 ]
 
@@ -183,6 +184,30 @@ class VectorStore(Protocol):
 
     def close(self) -> None:
         """Release files and locks; the store must not be used afterwards."""
+        ...
+
+
+@runtime_checkable
+class TracingStore(VectorStore, Protocol):
+    """A store that also keeps what made each vector, so that those of an earlier head are known."""
+
+    def upsert(
+        self,
+        keys: Sequence[str],
+        vectors: FloatArray,
+        *,
+        modality: str,
+        metadata: Sequence[Mapping[str, Json]] | None = None,
+        made_by: str | None = None,
+    ) -> None:
+        """Store vectors as every store does, and that a head (its content id, say) made them."""
+        ...
+
+    def makers(self) -> Mapping[str, Mapping[str, int]]:
+        """Return, for each modality, how many of its items each head made; "" where none was told.
+
+        Takes so little that an engine may ask whenever it opens a store.
+        """
         ...
 
 

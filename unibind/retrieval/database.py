@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unibind.errors import StoreError
-from unibind.retrieval.schema import DATABASE, connect, explained, explanation, migrate
+from unibind.retrieval.schema import (
+    DATABASE,
+    check_version,
+    connect,
+    explained,
+    explanation,
+    migrate,
+)
 from unibind.retrieval.segments import sync_folder
 
 __all__ = ["WITNESS", "Database"]
@@ -49,7 +56,9 @@ class Database:
             if not read_only:
                 root.mkdir(parents=True, exist_ok=True)
             with self.connection() as connection:
-                if not read_only:
+                if read_only:
+                    check_version(connection, root)
+                else:
                     migrate(connection, root)
                     sync_folder(root)
 

@@ -90,8 +90,8 @@ def import_(
         n_done, n_items = 0, source.metadata.num_rows
         try:
             for batch in source.iter_batches(_GROUP_ROWS):
-                for modality, rows in _by_modality(batch, dim):
-                    insert(modality=modality, **rows)
+                for rows in _alike(batch, dim):
+                    insert(**rows)
                 n_done += batch.num_rows
                 if progress:
                     progress(n_done, n_items)
@@ -130,6 +130,7 @@ def _schema(dim: int) -> Any:
             pa.field("content_hash", pa.string(), nullable=False),
             pa.field("created_at", pa.float64(), nullable=False),
             pa.field("updated_at", pa.float64(), nullable=False),
+            pa.field("made_by", pa.string()),
         ]
     )
 
@@ -147,6 +148,7 @@ def _table(group: Sequence[StoredItem], schema: Any) -> Any:
         "content_hash": [item.content_hash for item in group],
         "created_at": [item.created_at for item in group],
         "updated_at": [item.updated_at for item in group],
+        "made_by": [item.made_by for item in group],
     }
     return pa.table(columns, schema=schema)
 
@@ -159,7 +161,10 @@ def _check_schema(file: Path, schema: Any, space: SpaceId, dim: int) -> None:
             f"{file} holds vectors of space {found}, this store is of space {space}; "
             "import it into a store of its own space, or index the items again"
         )
-    if not schema.remove_metadata().equals(_schema(dim)):
+    whole = _schema(dim)
+    # Who made a vector was not always told.
+    earlier = whole.remove(whole.get_field_index("made_by"))
+    if schema.remove_metadata() not in (whole, earlier):
         raise SpaceMismatchError(
             f"{file} has the columns {schema.names} ({schema.field('vector').type}); "
             f"those of an export of width {dim} were needed"
@@ -175,22 +180,24 @@ def _check_format(file: Path, schema: Any) -> None:
         )
 
 
-def _by_modality(batch: Any, dim: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _alike(batch: Any, dim: int) -> Iterator[dict[str, Any]]:
+    """Yield what stores the rows of one modality and one maker, for each pair of them."""
     columns = {
         name: batch.column(name).to_pylist() for name in batch.schema.names if name != "vector"
     }
     vectors = np.array(batch.column("vector").flatten()).reshape(-1, dim)
-    modalities = np.array(columns["modality"])
-    for modality in dict.fromkeys(columns["modality"]):
-        rows = np.flatnonzero(modalities == modality)
-        yield (
-            modality,
-            {
-                "keys": [columns["key"][row] for row in rows],
-                "vectors": vectors[rows],
-                "metadata": [json.loads(columns["metadata"][row]) for row in rows],
-                "sources": [columns["source"][row] for row in rows],
-                "content_hashes": [columns["content_hash"][row] for row in rows],
-                "created_at": [columns["created_at"][row] for row in rows],
-            },
-        )
+    makers = columns.get("made_by", [None] * len(vectors))
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for row, group in enumerate(zip(columns["modality"], makers, strict=True)):
+        groups.setdefault(group, []).append(row)
+    for (modality, made_by), rows in groups.items():
+        yield {
+            "modality": modality,
+            "made_by": made_by,
+            "keys": [columns["key"][row] for row in rows],
+            "vectors": vectors[rows],
+            "metadata": [json.loads(columns["metadata"][row]) for row in rows],
+            "sources": [columns["source"][row] for row in rows],
+            "content_hashes": [columns["content_hash"][row] for row in rows],
+            "created_at": [columns["created_at"][row] for row in rows],
+        }

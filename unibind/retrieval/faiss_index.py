@@ -6,6 +6,8 @@ slots that exist, and share one map of the vectors among any number of processes
 """
 
 import contextlib
+import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _BLOCK_ROWS = 16_384
 _TRAINING_ROWS = 100_000
 _MOST_EFFORT = 32_768
 _FEW_QUERIES = 8
+_READ_BYTES = 1 << 22
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -195,15 +198,29 @@ def build(
     faiss.write_index(index, str(file), faiss.IO_FLAG_SKIP_STORAGE if plan.kind == "hnsw" else 0)
 
 
-def load(file: Path, plan: Plan, vectors: FloatArray) -> Index:
-    """Return the index of vectors, shape (n, D), from a file whose hash was checked.
+def load(file: Path, plan: Plan, vectors: FloatArray, *, sha256: str | None = None) -> Index:
+    """Return the index of vectors, shape (n, D), from a file.
+
+    Args:
+        file: What `build` wrote.
+        plan: How it was built.
+        vectors: The rows that it was built of, in memory as long as the index is used.
+        sha256: The file's hash, compared before FAISS sees a byte; None for a file that was just
+            written. What is hashed is what is read, whatever the name comes to stand for meanwhile.
 
     Raises:
         RuntimeError: FAISS refuses the file.
-        ValueError: The file holds another kind of index, or one of other vectors.
+        ValueError: The file is not the one that was built, holds another kind of index, or one of
+            other vectors.
     """
-    with _limited(file.stat().st_size):
-        index = faiss.read_index(str(file), faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
+    with file.open("rb") as stream:
+        if sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+            raise ValueError("its hash is not the one that was recorded")
+        n_bytes = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        with _limited(n_bytes):
+            reader = faiss.PyCallbackIOReader(stream.read, _READ_BYTES)
+            index = faiss.read_index(reader, faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
     expected = type(_empty(vectors.shape[1], len(vectors), plan))
     if type(index) is not expected or index.d != vectors.shape[1] or index.ntotal != len(vectors):
         raise ValueError(

@@ -18,13 +18,14 @@ from unibind.retrieval.database import Database
 from unibind.retrieval.fulltext import rebuild_captions
 from unibind.retrieval.indexing import drop
 from unibind.retrieval.plan import Plan
+from unibind.retrieval.reading import Tables
 from unibind.retrieval.records import Duplicate, ModalityStats, Stats
-from unibind.retrieval.schema import DATABASE, SLOT_BITS, explained
+from unibind.retrieval.schema import DATABASE, SLOT_BITS, explained, slot_of
 from unibind.retrieval.segments import FOLDER, append, mapped, new_segment, sync, sync_folder
 from unibind.retrieval.view import INDEXES, View
-from unibind.types import SpaceId
+from unibind.types import IntArray, SpaceId
 
-__all__ = ["SNAPSHOT_KIND", "compact", "restore", "snapshot", "stats"]
+__all__ = ["SNAPSHOT_KIND", "compact", "makers", "restore", "snapshot", "stats"]
 
 SNAPSHOT_KIND = "store-snapshot"
 _FORMAT_VERSION = 1
@@ -74,6 +75,7 @@ def compact(connection: sqlite3.Connection, root: Path, dim: int) -> tuple[int, 
             "WHERE modality = ?",
             (fresh, len(ids), len(ids), total.astype("<f8").tobytes(), modality),
         )
+        _move_runs(connection, first, slots)
         forgotten.append(_unlinker(root / FOLDER / segment))
     connection.execute("DELETE FROM pending")
     connection.execute("DELETE FROM tombstones")
@@ -86,6 +88,38 @@ def compact(connection: sqlite3.Connection, root: Path, dim: int) -> tuple[int, 
             one()
 
     return n_freed, forget
+
+
+def _move_runs(connection: sqlite3.Connection, first: int, slots: IntArray) -> None:
+    """Let the runs of a modality begin where their first row that lives has come to be."""
+    last = first + (1 << SLOT_BITS) - 1
+    runs = connection.execute(
+        "SELECT first_id, made_by FROM runs WHERE first_id BETWEEN ? AND ? ORDER BY first_id",
+        (first, last),
+    ).fetchall()
+    connection.execute("DELETE FROM runs WHERE first_id BETWEEN ? AND ?", (first, last))
+    # Of two that come to begin at one row, the earlier has no rows left.
+    connection.executemany(
+        "INSERT OR REPLACE INTO runs VALUES (?, ?)",
+        ((first + int(np.searchsorted(slots, item - first)), made_by) for item, made_by in runs),
+    )
+
+
+def makers(tables: Tables, view: View) -> dict[str, dict[str, int]]:
+    """Return how many items of each modality each made; see `LocalStore.makers`."""
+    runs: dict[int, list[tuple[int, str]]] = {}
+    for item, made_by in tables.execute("SELECT first_id, made_by FROM runs ORDER BY first_id"):
+        runs.setdefault(item >> SLOT_BITS, []).append((slot_of(item), made_by or ""))
+    found: dict[str, dict[str, int]] = {}
+    for name, shard in sorted(view.shards.items()):
+        begins = [(0, ""), *runs.get(shard.modality, [])]
+        ends = [start for start, _ in begins[1:]] + [shard.n_slots]
+        counts: dict[str, int] = {}
+        for (start, made_by), end in zip(begins, ends, strict=True):
+            if n_items := int(np.count_nonzero(shard.alive[start:end])):
+                counts[made_by] = counts.get(made_by, 0) + n_items
+        found[name] = counts
+    return found
 
 
 def snapshot(database: Database, path: Path, space: SpaceId, dim: int) -> None:
@@ -160,6 +194,7 @@ def stats(
     n_duplicates: int,
 ) -> Stats:
     """Return what a store holds; see `LocalStore.stats`."""
+    made_by = makers(connection, view)
     plans = dict(connection.execute("SELECT modality, plan FROM indexes").fetchall())
     covered = dict(connection.execute("SELECT modality, n_slots FROM indexes").fetchall())
     modalities, means = {}, []
@@ -174,6 +209,7 @@ def stats(
             plan=Plan.parse(plans[shard.modality]) if shard.modality in plans else Plan("exact"),
             n_bytes=shard.n_slots * dim * 4,
             mean_length=float(np.linalg.norm(mean)),
+            made_by=made_by[name],
         )
     gaps = [float(np.linalg.norm(one - other)) for one, other in combinations(means, 2)]
     return Stats(

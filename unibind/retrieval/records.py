@@ -22,6 +22,7 @@ class StoredItem:
         content_hash: Hash of its content as the caller computed it, or of its vector.
         created_at: When its key was first stored, seconds since 1970 UTC.
         updated_at: When it was last stored, likewise.
+        made_by: What made the vector, as the caller told it: the head's content id, say.
     """
 
     key: str
@@ -32,6 +33,7 @@ class StoredItem:
     content_hash: str = ""
     created_at: float = 0.0
     updated_at: float = 0.0
+    made_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class ModalityStats:
         plan: How it is searched.
         n_bytes: Bytes of its rows on disk.
         mean_length: Length of its mean vector, in [0, 1]; near 1 the modality is one crowd.
+        made_by: How many items each head, or what else was told, made; "" where nothing was told.
     """
 
     n_items: int
@@ -53,6 +56,7 @@ class ModalityStats:
     plan: Plan
     n_bytes: int
     mean_length: float
+    made_by: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,15 @@ from unibind.errors import StoreError
 __all__ = [
     "CAPTIONS",
     "DATABASE",
+    "MADE_BY",
     "SLOT_BITS",
+    "check_version",
     "connect",
     "explained",
     "explanation",
     "migrate",
     "slot_of",
+    "version_of",
 ]
 
 DATABASE = "store.sqlite3"
@@ -31,6 +34,13 @@ _SLOT_MASK = (1 << SLOT_BITS) - 1
 CAPTIONS = """CREATE VIRTUAL TABLE captions USING fts5 (
     text, content = '', tokenize = 'unicode61 remove_diacritics 2'
 )"""
+
+MADE_BY = """(
+    SELECT made_by FROM runs WHERE first_id <= items.id AND first_id >> 40 = items.id >> 40
+    ORDER BY first_id DESC LIMIT 1
+)"""
+"""In SQL, what made the vector of a row of ``items``: each of ``runs`` reaches to the next one of
+its modality, so what is the same for a million rows is written once."""
 
 _MIGRATIONS = (
     """
@@ -80,6 +90,9 @@ _MIGRATIONS = (
     ) STRICT;
     """
     + CAPTIONS,
+    """
+    CREATE TABLE runs (first_id INTEGER PRIMARY KEY, made_by TEXT) STRICT;
+    """,
 )
 
 
@@ -112,12 +125,12 @@ def migrate(connection: sqlite3.Connection, root: Path) -> None:
     Raises:
         StoreError: A newer program wrote the store.
     """
-    if _version(connection, root) == len(_MIGRATIONS):
+    if version_of(connection, root) == len(_MIGRATIONS):
         return
     _use_write_ahead_log(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for step in _MIGRATIONS[_version(connection, root) :]:
+        for step in _MIGRATIONS[version_of(connection, root) :]:
             for statement in filter(str.strip, step.split(";")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
@@ -162,7 +175,27 @@ def _open(file: Path, read_only: bool, timeout_s: float) -> sqlite3.Connection:
         return opened("mode=ro&immutable=1")
 
 
-def _version(connection: sqlite3.Connection, root: Path) -> int:
+def check_version(connection: sqlite3.Connection, root: Path) -> None:
+    """Check that the tables are of this program's version, without touching them.
+
+    Raises:
+        StoreError: Another program wrote the store.
+    """
+    version = version_of(connection, root)
+    if version < len(_MIGRATIONS):
+        raise StoreError(
+            f"the store at {root} has format version {version}, of an earlier unibind; open it "
+            f"once for writing, which brings it to {len(_MIGRATIONS)}, as does `unibind index verify "
+            "--repair`"
+        )
+
+
+def version_of(connection: sqlite3.Connection, root: Path) -> int:
+    """Return the version of the tables.
+
+    Raises:
+        StoreError: A newer program wrote the store.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(_MIGRATIONS):
         raise StoreError(

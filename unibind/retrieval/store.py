@@ -104,6 +104,7 @@ class LocalStore:
         metadata: Sequence[Mapping[str, Json]] | None = None,
         sources: Sequence[str | None] | None = None,
         content_hashes: Sequence[str | None] | None = None,
+        made_by: str | None = None,
     ) -> None:
         """Store vectors under keys; a key that is there is replaced, whatever it held.
 
@@ -117,6 +118,7 @@ class LocalStore:
             sources: Path or address of each row.
             content_hashes: Hash of each row's content, by which `stats` finds duplicates; the
                 hash of the vector if None.
+            made_by: What made the vectors, the content id of a head, say; `makers` tells it again.
 
         Raises:
             InvalidInputError: A key, a vector, the metadata or their number is not as needed.
@@ -130,6 +132,7 @@ class LocalStore:
             sources=sources,
             content_hashes=content_hashes,
             created_at=None,
+            made_by=made_by,
         )
 
     def delete(
@@ -322,6 +325,16 @@ class LocalStore:
                 (modality,),
             ).fetchone()
         return int(n_items)
+
+    def makers(self) -> dict[str, dict[str, int]]:
+        """Return, for each modality, how many of its items each head (or what was told) made.
+
+        What `upsert` was told as ``made_by``; "" stands for items of which nothing was told.
+        Vectors of two heads are of one space, but what is alike for the one need not be so for the
+        other: add again what an earlier one made. Takes milliseconds, however much is stored.
+        """
+        with self._reading() as (connection, view):
+            return maintenance.makers(connection, view)
 
     def stats(self, *, n_duplicates: int = 20) -> Stats:
         """Return what the store holds.
@@ -517,6 +530,7 @@ class LocalStore:
         sources: Sequence[str | None] | None,
         content_hashes: Sequence[str | None] | None,
         created_at: Sequence[float] | None,
+        made_by: str | None,
     ) -> None:
         checked = check_keys(keys)
         check_unique(checked)
@@ -532,6 +546,7 @@ class LocalStore:
             sources=check_names(sources, len(checked), "source"),
             content_hashes=check_names(content_hashes, len(checked), "content hash"),
             created_at=created_at,
+            made_by=None if made_by is None else check_name(made_by, "made_by"),
         )
         batch.check_lengths()
         with self._database.writing("upsert") as connection:

@@ -14,7 +14,7 @@ from unibind.retrieval import writing
 from unibind.retrieval.database import Database
 from unibind.retrieval.fulltext import rebuild_captions, words_differ
 from unibind.retrieval.records import Damage, Verification
-from unibind.retrieval.schema import DATABASE, SLOT_BITS, slot_of
+from unibind.retrieval.schema import DATABASE, MADE_BY, SLOT_BITS, slot_of
 from unibind.retrieval.segments import FOLDER, mapped, sync
 from unibind.retrieval.view import INDEXES, BoolArray
 from unibind.types import FloatArray
@@ -118,13 +118,15 @@ def _items(connection: sqlite3.Connection, root: Path, dim: int) -> Iterator[Dam
             yield Damage(str(file), str(error), False)
             continue
         first = modality << SLOT_BITS
-        for item, key, metadata, source, content, created, updated, kept in connection.execute(
-            "SELECT id, key, metadata, source, content_hash, created_at, updated_at, checksum "
-            "FROM items WHERE id >= ? AND id < ?",
+        rows = connection.execute(
+            "SELECT id, key, metadata, source, content_hash, created_at, updated_at, "
+            f"{MADE_BY}, checksum FROM items WHERE id >= ? AND id < ?",
             (first, first + (1 << SLOT_BITS)),
-        ):
+        )
+        for item, key, metadata, source, content, created, updated, made_by, kept in rows:
+            vector = vectors[slot_of(item)]
             found = writing.checksum(
-                name, key, metadata, source, content, created, updated, vectors[slot_of(item)]
+                name, key, metadata, source, content, created, updated, made_by, vector
             )
             if found != kept:
                 n_named += 1

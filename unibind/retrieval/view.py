@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unibind.artifact import sha256_of
 from unibind.retrieval.faiss_index import Index, load
 from unibind.retrieval.plan import Plan
 from unibind.retrieval.reading import Tables, calibration_of, fields_of, generation_of
@@ -172,9 +171,7 @@ def _index(
         return None
     file = root / INDEXES / name
     try:
-        if sha256_of(file) != sha256:
-            raise ValueError("its hash is not the one that was recorded")
-        return load(file, Plan.parse(plan), vectors[:n_slots])
+        return load(file, Plan.parse(plan), vectors[:n_slots], sha256=sha256)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         _log.warning("the index %s is refused: %s; searching exactly until rebuilt", file, error)
         return None

@@ -51,6 +51,7 @@ class Batch:
         sources: Of each row.
         content_hashes: Of each row.
         created_at: When the keys were first stored; None for now, or as the store knows it.
+        made_by: What made all of the vectors, or None.
     """
 
     keys: Sequence[str]
@@ -62,6 +63,7 @@ class Batch:
     sources: Sequence[str | None]
     content_hashes: Sequence[str | None]
     created_at: Sequence[float] | None = None
+    made_by: str | None = None
 
     def check_lengths(self) -> None:
         """Check that there is one of everything for each key.
@@ -94,6 +96,7 @@ def insert(connection: sqlite3.Connection, root: Path, batch: Batch) -> None:
     file = root / FOLDER / segment
     append(file, batch.vectors, after=n_slots)
     first = (modality << SLOT_BITS) + n_slots
+    _begin_run(connection, first, batch.made_by)
     if len(batch.keys) < _FEW_ROWS:
         connection.executemany(
             "INSERT INTO pending VALUES (?, ?)",
@@ -132,8 +135,21 @@ def _rows(batch: Batch, first: int, created: Mapping[str, float]) -> Iterator[tu
             content_hash or f"vector:{hashlib.blake2b(vector.data, digest_size=16).hexdigest()}"
         )
         born = created.get(key) or (batch.created_at[row] if batch.created_at else now)
-        digest = checksum(batch.modality, key, metadata, source, content, born, now, vector)
+        digest = checksum(
+            batch.modality, key, metadata, source, content, born, now, batch.made_by, vector
+        )
         yield first + row, key, modality, metadata, source, content, born, now, digest
+
+
+def _begin_run(connection: sqlite3.Connection, first: int, made_by: str | None) -> None:
+    """Note who made the rows from an id on, unless those before it say so."""
+    before = connection.execute(
+        "SELECT made_by FROM runs WHERE first_id <= ? AND first_id >= ? "
+        "ORDER BY first_id DESC LIMIT 1",
+        (first, first >> SLOT_BITS << SLOT_BITS),
+    ).fetchone()
+    if (before[0] if before else None) != made_by:
+        connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", (first, made_by))
 
 
 def remove(
@@ -207,12 +223,15 @@ def checksum(
     content_hash: str,
     created_at: float,
     updated_at: float,
+    made_by: str | None,
     vector: FloatArray,
 ) -> bytes:
     """Return the hash by which `verify` knows that an item is as it was stored."""
     texts = [text.encode() for text in (modality, key, metadata, source or "", content_hash)]
     head = struct.pack("<5q?2d", *map(len, texts), source is None, created_at, updated_at)
     digest = hashlib.blake2b(b"".join([head, *texts]), digest_size=16)
+    # Of items without it, and those that an earlier format stored, the hash is what it was.
+    digest.update((made_by or "").encode())
     digest.update(vector.data)
     return digest.digest()
 
