@@ -185,8 +185,8 @@ def check_version(connection: sqlite3.Connection, root: Path) -> None:
     if version < len(_MIGRATIONS):
         raise StoreError(
             f"the store at {root} has format version {version}, of an earlier unibind; open it "
-            f"once for writing, which brings it to {len(_MIGRATIONS)}, as does `unibind index verify "
-            "--repair`"
+            f"once for writing, which brings it to {len(_MIGRATIONS)}: "
+            "`unibind index verify --repair`"
         )
 
 
