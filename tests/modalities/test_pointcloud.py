@@ -93,9 +93,9 @@ def test_a_mesh_becomes_points_on_its_surface(kind):
     content = mesh(kind)
     cloud = read(content, up="z")
     assert cloud.points.shape == (N_POINTS, 3)
-    np.testing.assert_allclose(np.ptp(cloud.points, axis=0), [1, 2, 3], atol=0.01)
+    np.testing.assert_allclose(np.ptp(cloud.points, axis=0), [1, 2, 3], atol=1e-6)
     place = np.abs(cloud.points / [0.5, 1, 1.5]).max(axis=1)
-    np.testing.assert_allclose(place, 1, atol=0.01)
+    np.testing.assert_allclose(place, 1, atol=1e-6)
     # Faces of 6, 3 and 2 on each side: a point falls on each in proportion to its area.
     on_top = np.isclose(np.abs(cloud.points[:, 2]), 1.5, atol=1e-6).mean()
     assert on_top == pytest.approx(2 / 11, abs=0.005)

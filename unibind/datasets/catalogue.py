@@ -8,18 +8,35 @@ from pathlib import Path
 from unibind.datasets.appliances import APPLIANCES
 from unibind.datasets.basic_motions import BASIC_MOTIONS
 from unibind.datasets.emoji import EMOJI
+from unibind.datasets.emoji_motion import EMOJI_MOTION
+from unibind.datasets.fashion_mnist import FASHION_MNIST
 from unibind.datasets.folder import read_folder
 from unibind.datasets.furniture import FURNITURE
+from unibind.datasets.furniture_shapes import FURNITURE_SHAPES
 from unibind.datasets.items import Dataset
+from unibind.datasets.learning_sounds import LEARNING_SOUNDS
 from unibind.datasets.manifest import read_manifest
 from unibind.datasets.named import NamedSet, fetch_set, open_set
+from unibind.datasets.stamp_sounds import STAMP_SOUNDS
 from unibind.datasets.stamps import STAMPS
 from unibind.errors import InvalidInputError
 from unibind.types import ProgressCallback
 
 __all__ = ["SETS", "fetch", "named_set", "open_dataset"]
 
-SETS = {named.name: named for named in (APPLIANCES, BASIC_MOTIONS, EMOJI, FURNITURE, STAMPS)}
+_SETS = (
+    APPLIANCES,
+    BASIC_MOTIONS,
+    EMOJI,
+    EMOJI_MOTION,
+    FASHION_MNIST,
+    FURNITURE,
+    FURNITURE_SHAPES,
+    LEARNING_SOUNDS,
+    STAMP_SOUNDS,
+    STAMPS,
+)
+SETS = {named.name: named for named in _SETS}
 
 
 def open_dataset(name_or_path: str | Path, *, suffixes: Collection[str] | None = None) -> Dataset:

@@ -9,14 +9,14 @@ from unibind.datasets.items import LabelledItem
 from unibind.datasets.named import NamedSet
 from unibind.sources import Package, extract
 
-__all__ = ["FURNITURE"]
+__all__ = ["CATALOGUE", "FURNITURE", "LIBRARIES", "models_of"]
 
-_LIBRARIES = {
+LIBRARIES = {
     "BlendSwap-CC-0": "CC0-1.0",
     "BlendSwap-CC-BY": "CC-BY-3.0",
     "KatorLegaz": "CC-BY-3.0-US",
 }
-_CATALOGUE = "PluginFurnitureCatalog.properties"
+CATALOGUE = "PluginFurnitureCatalog.properties"
 
 
 def _unpack(archives: Sequence[Path], folder: Path, scratch: Path) -> Iterator[LabelledItem]:
@@ -24,16 +24,16 @@ def _unpack(archives: Sequence[Path], folder: Path, scratch: Path) -> Iterator[L
 
     def library(member: str) -> str | None:
         path = PurePosixPath(member)
-        return path.name if path.suffix == ".sh3f" and path.stem in _LIBRARIES else None
+        return path.name if path.suffix == ".sh3f" and path.stem in LIBRARIES else None
 
     for models in extract(archive, scratch, select=library):
         yield from _library(models, folder / models.stem, scratch / models.stem)
 
 
 def _library(archive: Path, folder: Path, scratch: Path) -> Iterator[LabelledItem]:
-    (table,) = extract(archive, scratch, select=lambda name: name if name == _CATALOGUE else None)
+    (table,) = extract(archive, scratch, select=lambda name: name if name == CATALOGUE else None)
     by_icon = {
-        model["icon"].lstrip("/"): model for model in _models(table.read_text(encoding="latin-1"))
+        model["icon"].lstrip("/"): model for model in models_of(table.read_text(encoding="latin-1"))
     }
     # A texture of the same name may lie deeper, in the folder of a model.
     icons = {icon: PurePosixPath(icon).name for icon in by_icon}
@@ -51,12 +51,12 @@ def _library(archive: Path, folder: Path, scratch: Path) -> Iterator[LabelledIte
                 "height_cm": float(model["height"]),
                 "model": model["model"].lstrip("/"),
                 "creator": model.get("creator", ""),
-                "licence": _LIBRARIES[archive.stem],
+                "licence": LIBRARIES[archive.stem],
             },
         )
 
 
-def _models(properties: str) -> list[Mapping[str, str]]:
+def models_of(properties: str) -> list[Mapping[str, str]]:
     r"""Return the models of a catalogue, which has a line ``name#7=Armchair`` for each fact.
 
     It is a Java properties file: Latin-1, other characters as ``\u00e9``.
