@@ -357,7 +357,7 @@ def test_a_disk_that_fills_while_the_set_is_made_safe_is_an_error(mirror, cache,
     [
         ("stamp", r"no data set is called 'stamp'; did you mean 'stamps'\?"),
         ("set.csv", r"no data set is called 'set\.csv'"),
-        ("zebra", "no data set is called 'zebra'; there are emoji, furniture, stamps"),
+        ("zebra", r"no data set is called 'zebra'; there are .*emoji, .*furniture, .*stamps"),
     ],
 )
 def test_a_wrong_name_is_an_error_that_suggests_the_nearest(name, telling):

@@ -9,7 +9,7 @@ from unibind.datasets.named import NamedSet
 from unibind.sources import Package, extract
 from unibind.types import Json
 
-__all__ = ["EMOJI"]
+__all__ = ["EMOJI", "NAMES", "bare_hexcode", "read_concepts"]
 
 _STYLES = {"google": "Apache-2.0", "twitter": "CC-BY-4.0"}
 """Who drew them, in the order of their packages, and under which licence."""
@@ -18,11 +18,11 @@ _NOT_THINGS = {"component", "flags", "symbols"}
 
 def _unpack(archives: Sequence[Path], folder: Path, scratch: Path) -> Iterator[LabelledItem]:
     names, *drawings = archives
-    concepts = _concepts(names, scratch)
+    concepts = read_concepts(names, scratch)
 
     def picture(member: str) -> str | None:
         path = PurePosixPath(member)
-        hexcode = _bare(path.stem)
+        hexcode = bare_hexcode(path.stem)
         return f"{hexcode}.png" if path.parent.name == "64" and hexcode in concepts else None
 
     google, twitter = (
@@ -50,8 +50,15 @@ def _unpack(archives: Sequence[Path], folder: Path, scratch: Path) -> Iterator[L
             )
 
 
-def _concepts(archive: Path, scratch: Path) -> Mapping[str, Json]:
-    """Return the rows of emojibase by hexcode, with the names of their groups for the numbers."""
+def read_concepts(archive: Path, scratch: Path) -> Mapping[str, Json]:
+    """Return the rows of emojibase by bare hexcode, with names of groups in place of numbers.
+
+    Flags, symbols and components, which are no things, are left out.
+
+    Args:
+        archive: The archive of emojibase-data.
+        scratch: A folder to unpack to.
+    """
     tables = {f"package/en/{name}.json": f"{name}.json" for name in ("data", "messages")}
     extract(archive, scratch, select=tables.get)
     rows = json.loads((scratch / "data.json").read_text(encoding="utf-8"))
@@ -59,7 +66,7 @@ def _concepts(archive: Path, scratch: Path) -> Mapping[str, Json]:
     groups = {group["order"]: group["key"] for group in messages["groups"]}
     subgroups = {group["order"]: group["key"] for group in messages["subgroups"]}
     return {
-        _bare(row["hexcode"].lower()): {
+        bare_hexcode(row["hexcode"].lower()): {
             **row,
             "group": groups[row["group"]],
             "subgroup": subgroups[row["subgroup"]],
@@ -69,23 +76,28 @@ def _concepts(archive: Path, scratch: Path) -> Mapping[str, Json]:
     }
 
 
-def _bare(hexcode: str) -> str:
-    # Whether a code point is followed by the mark "draw me as a picture" differs between the
-    # packages; the concept is the same.
+def bare_hexcode(hexcode: str) -> str:
+    """Return a hexcode without the mark "draw me as a picture".
+
+    Whether a code point is followed by it differs between packages; the concept is the same.
+    """
     return hexcode.replace("-fe0f", "")
 
+
+NAMES = Package(
+    "npm",
+    "emojibase-data",
+    "17.0.0",
+    "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
+    6_711_091,
+)
+"""Where the concepts' names, tags and groups are from."""
 
 EMOJI = NamedSet(
     name="emoji",
     what="pictograms of things, people and food, each drawn by two houses, with names and tags",
     packages=(
-        Package(
-            "npm",
-            "emojibase-data",
-            "17.0.0",
-            "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
-            6_711_091,
-        ),
+        NAMES,
         Package(
             "npm",
             "emoji-datasource-google",
