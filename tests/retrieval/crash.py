@@ -1,6 +1,6 @@
 """A writer that is killed again and again, and the proof that nothing it acknowledged is lost.
 
-Run by test_store_crash.py and, at length, by ``scripts/prove kill``:
+Run by test_store_kills.py and test_store_write_steps.py and, at length, by ``scripts/prove kill``:
 
     python tests/retrieval/crash.py --kills 1000
 """
@@ -238,7 +238,8 @@ def _copy(origin: Path, path: Path) -> None:
 
 def _context():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["unibind.retrieval.store"])
+    # Each child imports what its parent's main module is, too.
+    context.set_forkserver_preload(["unibind.retrieval.store", "pytest"])
     return context
 
 

@@ -5,6 +5,7 @@ makes it durable alone; a large one syncs the file of vectors first, which is ch
 """
 
 import hashlib
+import io
 import json
 import sqlite3
 import struct
@@ -193,26 +194,34 @@ def flush(connection: sqlite3.Connection, root: Path) -> None:
 
 def replay(connection: sqlite3.Connection, root: Path) -> int:
     """Write pending rows that a power cut kept from the files again; return how many there were."""
-    n_lost = 0
-    segments = dict(connection.execute("SELECT modality, segment FROM modalities").fetchall())
-    for item, vector in connection.execute("SELECT id, vector FROM pending").fetchall():
-        file = root / FOLDER / segments[item >> SLOT_BITS]
-        if _bytes_at(file, slot_of(item) * len(vector), len(vector)) != vector:
-            n_lost += 1
-            append(file, np.frombuffer(vector, dtype="<f4")[None, :], after=slot_of(item))
-    return n_lost
+    lost = list(_unwritten(connection, root))
+    for file, slot, vector in lost:
+        append(file, np.frombuffer(vector, dtype="<f4")[None, :], after=slot)
+    return len(lost)
 
 
 def n_unwritten(connection: sqlite3.Connection, root: Path) -> int:
     """Return how many pending rows the files of vectors lack, without writing."""
-    segments = dict(connection.execute("SELECT modality, segment FROM modalities").fetchall())
-    return sum(
-        _bytes_at(
-            root / FOLDER / segments[item >> SLOT_BITS], slot_of(item) * len(vector), len(vector)
+    return sum(1 for _ in _unwritten(connection, root))
+
+
+def _unwritten(connection: sqlite3.Connection, root: Path) -> Iterator[tuple[Path, int, bytes]]:
+    """Yield file, slot and bytes of each pending row that its file does not hold."""
+    for modality, segment in connection.execute(
+        "SELECT modality, segment FROM modalities WHERE modality IN (SELECT id >> ? FROM pending)",
+        (SLOT_BITS,),
+    ).fetchall():
+        file = root / FOLDER / segment
+        first = modality << SLOT_BITS
+        rows = connection.execute(
+            "SELECT id - ?, vector FROM pending WHERE id >= ? AND id < ?",
+            (first, first, first + (1 << SLOT_BITS)),
         )
-        != vector
-        for item, vector in connection.execute("SELECT id, vector FROM pending")
-    )
+        with file.open("rb") if file.exists() else io.BytesIO() as stream:
+            for slot, vector in rows:
+                stream.seek(slot * len(vector))
+                if stream.read(len(vector)) != vector:
+                    yield file, slot, vector
 
 
 def checksum(
@@ -285,12 +294,3 @@ def _count(
 
 def _n_pending(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM pending").fetchone()[0])
-
-
-def _bytes_at(file: Path, position: int, n_bytes: int) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            stream.seek(position)
-            return stream.read(n_bytes)
-    except FileNotFoundError:
-        return b""
