@@ -77,12 +77,20 @@ def test_a_store_is_searched_by_key_and_by_words(place: Path) -> None:
 
 
 def test_items_are_removed_by_key_and_by_condition(place: Path) -> None:
-    assert _json(place, "remove", "k1", "nobody", "--space", "t") == {"removed": 1}
+    assert _json(place, "remove", "k1", "--space", "t") == {"removed": 1, "missing": []}
     assert _json(place, "remove", "--where", '{"n": {"$gte": 40}}', "--space", "t") == {
-        "removed": 10
+        "removed": 10,
+        "missing": [],
     }
-    assert _json(place, "stats", "--space", "t")["n_items"] == 39
-    for wrong in ([], ["--where", "no json"], ["--where", "[1]"]):
+    both = ["--where", "caption=a fish", "--where", '{"n": {"$lt": 6}}']
+    assert _json(place, "remove", *both, "--space", "t")["removed"] == 3
+    assert _json(place, "remove", "k3", "k8", "--where", "n=8", "--space", "t")["removed"] == 1
+    assert _json(place, "stats", "--space", "t")["n_items"] == 35
+    finished = _run(place, "remove", "k5", "nobody", "no one", "--space", "t", "--json")
+    assert finished.returncode == 1
+    assert json.loads(finished.stdout) == {"removed": 1, "missing": ["nobody", "no one"]}
+    assert "no item has the key 'nobody', 'no one'" in finished.stderr
+    for wrong in ([], ["--where", "no json"], ["--where", "{1}"]):
         finished = _run(place, "remove", "--space", "t", *wrong)
         assert (finished.returncode, finished.stdout) == (2, "")
 
@@ -100,10 +108,31 @@ def test_a_store_goes_through_its_whole_life(place: Path) -> None:
     told = _json(place, "stats", "--space", "v")
     assert (told["n_items"], told["space"], told["calibration"]) == (49, "sp", "none")
     assert _json(place, "stats", "--space", "indexes/v/store") == told
+    assert "keys have the same" not in _run(place, "stats", "--space", "v").stdout
     finished = _run(place, "restore", "snap", "--space", "u")
     assert (finished.returncode, "is there already" in finished.stderr) == (1, True)
     people = _run(place, "stats", "--space", "v")
     assert "49 items" in people.stdout
+
+
+def test_statistics_say_what_is_the_same_and_who_made_it(place: Path) -> None:
+    rows = np.eye(3, 8, dtype=np.float32)[[0, 0, 1, 2]]
+    with LocalStore.open(place / "indexes" / "t" / "store") as store:
+        hashes = [None, None, "sha256:1", "sha256:1"]
+        store.upsert(
+            ["a", "b", "c", "d"],
+            rows,
+            modality="sound",
+            content_hashes=hashes,
+            made_by="the head of June",
+        )
+    told = _run(place, "stats", "--space", "t").stdout
+    assert "2 keys have the same vector, bit for bit: 'a', 'b'" in told
+    assert "2 keys have the same content, by the hash that was told: 'c', 'd'" in told
+    assert "4 made by the head of June" in told
+    modalities = _json(place, "stats", "--space", "t")["modalities"]
+    assert modalities["sound"]["made_by"] == {"the head of June": 4}
+    assert modalities["image"]["made_by"] == {"": 50}
 
 
 def test_verify_says_what_is_damaged_and_repairs_what_it_can(place: Path) -> None:
@@ -152,6 +181,7 @@ def test_files_are_added_found_and_those_that_cannot_be_read_are_named(tmp_path:
     finished = _run(tmp_path, "add", "notes", "--space", "mini", "--metadata", common, "--json")
     assert finished.returncode == 1
     told = json.loads(finished.stdout)
+    assert finished.stderr.count("bad.txt") == 1, "it is told once why a file is left out"
     assert (told["added"], [row["key"] for row in told["failures"]]) == (2, ["notes/bad.txt"])
     hits = _json(tmp_path, "search", "--text", "some birds", "--where", common)
     assert [hit["key"] for hit in hits] == ["notes/bird.txt", "notes/car.txt"]

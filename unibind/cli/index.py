@@ -10,11 +10,14 @@ import typer
 
 from unibind.cli.index_files import add_rows, batches_of, items_of
 from unibind.cli.output import AsJson, emit, progress
+from unibind.cli.search import condition_of
 
 if TYPE_CHECKING:
-    from unibind.retrieval.records import StoredItem
+    from unibind.retrieval.records import Duplicate, StoredItem
     from unibind.retrieval.store import LocalStore
     from unibind.types import Hit
+
+_SHOWN_KEYS = 5
 
 app = typer.Typer(
     help="The durable store of a space: add, find, remove, check, copy.", no_args_is_help=True
@@ -24,8 +27,12 @@ Space = Annotated[
     str, typer.Option("--space", help="A space by name or folder, or the folder of a store.")
 ]
 Where = Annotated[
-    str | None,
-    typer.Option("--where", help='A condition as JSON: \'{"licence": "CC0", "n": {"$gte": 3}}\'.'),
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="Only what has this metadata: licence=CC0, or a condition in JSON: "
+        '{"n": {"$gte": 3}}. Of several, all must hold.',
+    ),
 ]
 
 
@@ -67,8 +74,8 @@ def add(
     emit({"added": n_added, "failures": failures}, as_json=as_json, people=people)
     if failures:
         raise InvalidInputError(
-            f"{len(failures)} of {len(items)} items could not be read: "
-            + "; ".join(failure["error"] for failure in failures[:3])
+            f"{len(failures)} of {len(items)} items could not be read, as told above; "
+            "the others are stored"
         )
 
 
@@ -79,12 +86,22 @@ def remove(
     where: Where = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove items by key, by condition, or those that are both; they are never found again."""
-    if not keys and where is None:
+    """Remove items by key, by condition, or those that are both; they are never found again.
+
+    Exit code 1 if a key was not there; the others are removed.
+    """
+    if not keys and not where:
         raise typer.BadParameter("name keys, or give a condition with --where")
+    condition = condition_of(where or ())
     with _store(space) as store:
-        n_removed = store.delete(keys or None, where=_condition(where))
-    emit({"removed": n_removed}, as_json=as_json, people=lambda: print(f"{n_removed} removed"))
+        missing = [key for key in keys or () if store.get(key) is None]
+        n_removed = store.delete(keys or None, where=condition)
+    emit(
+        {"removed": n_removed, "missing": missing},
+        as_json=as_json,
+        people=lambda: print(f"{n_removed} removed"),
+    )
+    _refuse_missing(missing)
 
 
 @app.command()
@@ -94,15 +111,11 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Tell what is stored under keys; exit code 1 if one is not there."""
-    from unibind.errors import InvalidInputError
-
     with _store(space, read_only=True) as store:
         found = {item.key: item for item in store.scan(where={"$key": keys})}
     rows = [_item(found[key]) for key in keys if key in found]
     emit(rows, as_json=as_json, people=lambda: _print_items(rows))
-    missing = [key for key in keys if key not in found]
-    if missing:
-        raise InvalidInputError(f"no item has the key {', '.join(map(repr, missing))}")
+    _refuse_missing([key for key in keys if key not in found])
 
 
 @app.command()
@@ -114,7 +127,8 @@ def scan(
 ) -> None:
     """List what is stored, in the order of the keys."""
     with _store(space, read_only=True) as store:
-        rows = [_item(item) for item in islice(store.scan(where=_condition(where)), limit)]
+        found = islice(store.scan(where=condition_of(where or ())), limit)
+        rows = [_item(item) for item in found]
     emit(rows, as_json=as_json, people=lambda: _print_items(rows))
 
 
@@ -164,7 +178,7 @@ def search(
             query,
             k=k,
             modalities=into.split(",") if into else None,
-            where=_condition(where),
+            where=condition_of(where or ()),
             query_modality=query_modality,
             min_score=min_score,
             group_by=group_by,
@@ -255,8 +269,11 @@ def stats(
         for name, one in found.modalities.items():
             plan = f"{one.plan.kind}, recall {one.plan.recall:.4f}, {one.n_unindexed} scanned"
             print(f"  {name:<12} {one.n_items} items, {one.n_deleted} deleted; {plan}")
+            for made_by, n_items in one.made_by.items():
+                if made_by:
+                    print(f"  {'':<12} {n_items} made by {made_by:.16}")
         for duplicate in found.duplicates:
-            print(f"  same content: {', '.join(duplicate.keys[:5])}")
+            print(f"  {_same(duplicate)}")
 
     emit(asdict(found), as_json=as_json, people=people)
 
@@ -379,8 +396,20 @@ def _query(
     return engine.embed(name, [file]), name
 
 
-def _condition(where: str | None) -> dict[str, Any] | None:
-    return None if where is None else _object(where, "--where")
+def _refuse_missing(keys: list[str]) -> None:
+    from unibind.errors import InvalidInputError
+
+    if keys:
+        raise InvalidInputError(f"no item has the key {', '.join(map(repr, keys))}; see `scan`")
+
+
+def _same(duplicate: "Duplicate") -> str:
+    what = "content, by the hash that was told"
+    if duplicate.content_hash.startswith("vector:"):
+        what = "vector, bit for bit"
+    keys = [repr(key) for key in duplicate.keys[:_SHOWN_KEYS]]
+    more = ["..."] if len(duplicate.keys) > _SHOWN_KEYS else []
+    return f"{len(duplicate.keys)} keys have the same {what}: {', '.join(keys + more)}"
 
 
 def _object(text: str | None, option: str) -> dict[str, Any]:

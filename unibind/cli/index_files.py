@@ -74,7 +74,8 @@ def add_rows(
         engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
     except InvalidInputError as error:
         if len(rows) == 1:
-            warn(f"left out: {rows[0].key}: {error}")
+            named = "" if str(error).startswith(rows[0].key) else f"{rows[0].key}: "
+            warn(f"left out: {named}{error}")
             return [{"key": rows[0].key, "error": str(error)}]
         return [failure for row in rows for failure in add_rows(engine, modality, [row], common)]
     return []

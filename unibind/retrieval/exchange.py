@@ -51,7 +51,8 @@ def export(
         staging.replace(file)
     except OSError as error:
         raise StoreError(
-            f"{file} cannot be written ({error}); free space, or choose another place"
+            f"{file} cannot be written ({error.strerror or error}); free space, correct the "
+            "permissions, or choose another place"
         ) from error
     finally:
         with suppress(OSError):

@@ -221,7 +221,8 @@ def explanation(root: Path, error: sqlite3.Error | OSError) -> str:
     """Return one line that says what an error of SQLite or the system means for a store."""
     if isinstance(error, OSError):
         return (
-            f"the store at {root} cannot be read or written: {error}; nothing acknowledged is "
+            f"the store at {root} cannot be read or written: {_told(root, error)}; nothing "
+            "acknowledged is "
             "lost: free space or correct the permissions, then open it again"
         )
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -241,3 +242,10 @@ def explanation(root: Path, error: sqlite3.Error | OSError) -> str:
             "whole, `unibind index restore` brings a snapshot back"
         )
     return f"the store at {root}: {error}"
+
+
+def _told(root: Path, error: OSError) -> str:
+    """Return what the system says, and of which of the store's files; no temporary names."""
+    file = Path(error.filename) if isinstance(error.filename, str) else root
+    inside = file.relative_to(root) if file.is_relative_to(root) else Path()
+    return f"{error.strerror or error}{f' ({inside})' if inside.name else ''}"
