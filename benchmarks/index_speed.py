@@ -2,8 +2,10 @@
 
     python benchmarks/index_speed.py --rows 1000000 --dim 384 --folder /tmp/bench
 
-Writes JSON, Markdown and a picture to benchmarks/results/. Everything that is compared runs in
-this one process on the same rows, index and threads, taking turns; every figure is a median.
+Writes JSON, Markdown and a picture to benchmarks/results/; kinds that an earlier run measured on
+the same rows are kept. What is compared runs in this one process on the same rows, index and
+threads: a block of queries that were never asked before goes to one, then to the other, in turns,
+and the ratio is the median over the blocks, each of which had the same neighbours on the machine.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -28,6 +31,9 @@ from unibind.types import SpaceId
 
 SPACE = SpaceId("bench")
 RESULTS = Path(__file__).parent / "results"
+_BLOCKS = 40
+_QUERIES = 12_000
+Search = Callable[[np.ndarray], object]
 
 
 def main() -> None:
@@ -51,25 +57,35 @@ def main() -> None:
             "cores": os.cpu_count(),
             "processor": platform.machine(),
             "faiss": faiss.__version__,
-            "load_at_start": os.getloadavg(),
         },
         "kinds": {},
     }
+    found["kinds"] = measured_before(found, arguments.name)
     with LocalStore.open(path, space=SPACE, dim=arguments.dim) as store:
         if store.count() < arguments.rows:
             found["ingest_rows_per_s"] = fill(store, arguments.rows, arguments.dim)
-        asked = queries(1000, arguments.dim)
+        asked = queries(_QUERIES, arguments.dim)
         truth = faiss_index.exact(mapped(store), asked[:200], 10).slots
     for kind in arguments.kinds.split(","):
+        load = os.getloadavg()[0]
         with LocalStore.open(path) as store:
             found["kinds"][kind] = measured(store, kind, arguments.recall, asked, truth)
+        found["kinds"][kind]["load"] = (load, os.getloadavg()[0])
         # What is still mapped stays in memory, and opening it would not be cold.
         gc.collect()
         found["kinds"][kind]["open"] = opened(path)
         write(found, arguments.name)
         print(kind, json.dumps(found["kinds"][kind]), flush=True)
-    found["machine"]["load_at_end"] = os.getloadavg()
-    write(found, arguments.name)
+
+
+def measured_before(found: dict, name: str) -> dict:
+    """Return the kinds that an earlier run of this form measured on the same rows."""
+    file = RESULTS / f"{name}.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    alike = ("rows", "dim", "threads", "recall_wanted")
+    if any(before.get(one) != found[one] for one in alike):
+        return {}
+    return {kind: one for kind, one in before["kinds"].items() if "blocks" in one["single"]}
 
 
 def fill(store: LocalStore, n_rows: int, dim: int) -> float:
@@ -99,28 +115,18 @@ def measured(store: LocalStore, kind: str, recall: float, asked, truth) -> dict:
     with store._reading() as (_, view):
         shard = view.shards["image"]
     index, vectors = shard.index, shard.vectors
-    n_single, n_batch = (8, 100) if kind in ("exact", "int8") else (100, 1000)
-
+    n_single, n_batch = (2, 50) if kind in ("exact", "int8") else (50, 1000)
     bare = bare_search(index, plan, vectors)
+
+    def one_by_one(search: Search) -> Search:
+        return lambda these: [search(these[n : n + 1]) for n in range(len(these))]
+
     store.search(asked[:2])
-    single = race(
-        lambda: [bare(asked[n : n + 1]) for n in range(n_single)],
-        lambda: [store.search(asked[n : n + 1]) for n in range(n_single)],
-    )
-    batch = race(lambda: bare(asked[:n_batch]), lambda: store.search(asked[:n_batch]))
     return {
         "plan": json.loads(plan.text()),
         "built_s": built_s,
-        "single": {
-            "bare_qps": n_single / single[0],
-            "store_qps": n_single / single[1],
-            "ratio": single[0] / single[1],
-        },
-        "batch": {
-            "bare_qps": n_batch / batch[0],
-            "store_qps": n_batch / batch[1],
-            "ratio": batch[0] / batch[1],
-        },
+        "single": race(one_by_one(bare), one_by_one(store.search), asked, n_single),
+        "batch": race(bare, store.search, asked[_BLOCKS * n_single :], n_batch),
         "curve": curve(index, plan, vectors, asked[:200], truth),
     }
 
@@ -139,15 +145,32 @@ def bare_search(index, plan: Plan, vectors):
     return lambda these: refining.search(these, 10)
 
 
-def race(one, other, n_turns: int = 5) -> tuple[float, float]:
-    """Return the median times of two functions that take turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(n_turns):
-        for function, spent in zip((one, other), times, strict=True):
+def race(bare: Search, store: Search, asked, n_rows: int) -> dict:
+    """Return the throughput of two searches that take turns with blocks of new queries.
+
+    Who comes first finds the rows in no cache; so they change places from block to block.
+    """
+    spent: dict[str, list[float]] = {"bare": [], "store": []}
+    starts = range(0, min(len(asked), _BLOCKS * n_rows), n_rows)
+    for block, start in enumerate(starts):
+        turns = [("bare", bare), ("store", store)]
+        for name, search in turns if block % 2 else turns[::-1]:
             begin = time.perf_counter()
-            function()
-            spent.append(time.perf_counter() - begin)
-    return statistics.median(times[0]), statistics.median(times[1])
+            search(asked[start : start + n_rows])
+            spent[name].append(time.perf_counter() - begin)
+    # Neighbouring blocks together, so that each ratio has both at the first place once.
+    pairs = [
+        sum(spent["bare"][n : n + 2]) / sum(spent["store"][n : n + 2])
+        for n in range(0, len(starts) - 1, 2)
+    ]
+    low, ratio, high = statistics.quantiles(pairs, n=4)
+    return {
+        "bare_qps": n_rows / statistics.median(spent["bare"]),
+        "store_qps": n_rows / statistics.median(spent["store"]),
+        "ratio": ratio,
+        "middle_half": (low, high),
+        "blocks": len(starts),
+    }
 
 
 def curve(index, plan: Plan, vectors, asked, truth) -> list[dict]:
@@ -222,24 +245,31 @@ def table(found: dict) -> str:
     lines = [
         f"# {found['rows']:,} vectors of width {found['dim']}, {found['threads']} threads",
         "",
-        "Ratios are store to bare FAISS with the same index, taking turns in one process; medians "
-        f"of five. Load of the machine's {found['machine']['cores']} cores when it began: "
-        f"{found['machine']['load_at_start'][0]:.1f}.",
+        "Ratios are store to bare FAISS with the same index, taking turns in one process with "
+        "blocks of queries never asked before; medians over the blocks, the middle half of them in "
+        f"brackets. Load is that of the machine's {found['machine']['cores']} cores before and "
+        "after.",
         "",
         "| kind | recall@10 | single q/s | ratio | batch q/s | ratio | built s | first answer s "
-        "| reading its bytes s | own memory MB | mapped MB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| reading its bytes s | own memory MB | mapped MB | load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, one in found["kinds"].items():
         told = one.get("open", {})
         lines.append(
             f"| {kind} | {one['plan']['recall']:.4f} | {one['single']['store_qps']:.1f} "
-            f"| {one['single']['ratio']:.2f} | {one['batch']['store_qps']:.1f} "
-            f"| {one['batch']['ratio']:.2f} | {one['built_s']:.0f} "
+            f"| {_ratio(one['single'])} | {one['batch']['store_qps']:.1f} "
+            f"| {_ratio(one['batch'])} | {one['built_s']:.0f} "
             f"| {told.get('first_answer_s', 0):.2f} | {told.get('reading_the_bytes_s', 0):.2f} "
-            f"| {told.get('own_bytes', 0) / 1e6:.0f} | {told.get('mapped_bytes', 0) / 1e6:.0f} |"
+            f"| {told.get('own_bytes', 0) / 1e6:.0f} | {told.get('mapped_bytes', 0) / 1e6:.0f} "
+            f"| {one['load'][0]:.0f} to {one['load'][1]:.0f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _ratio(raced: dict) -> str:
+    low, high = raced["middle_half"]
+    return f"{raced['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def picture(found: dict, name: str) -> None:
