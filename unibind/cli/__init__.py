@@ -26,6 +26,7 @@ app = typer.Typer(
 _PANELS = {
     "Begin": ("quickstart",),
     "Use a space": ("classify", "search", "embed", "show"),
+    "Serve a space": ("serve", "keys"),
     "Build a space": ("align", "index", "knowledge"),
     "What it needs": ("models", "data", "plugins"),
 }

@@ -49,6 +49,7 @@ __all__ = [
     "KnowledgeBase",
     "Line",
     "Source",
+    "base_names",
     "find_base",
     "is_signed_off",
     "open_base",
@@ -82,11 +83,16 @@ def find_base(name: str | Path) -> Path:
     for place in places:
         if artifact.exists(place):
             return place
-    known = sorted({path.parent.name for home in _homes() for path in home.glob("*/manifest.json")})
+    known = ", ".join(base_names()) or "none"
     raise ArtifactError(
-        f"no knowledge base {str(name)!r}; there are: {', '.join(known) or 'none'}. Give a name "
+        f"no knowledge base {str(name)!r}; there are: {known}. Give a name "
         "of these or a folder, or make one with `unibind knowledge build` or `import`"
     )
+
+
+def base_names() -> list[str]:
+    """Return the names of the knowledge bases that lie where bases live, sorted."""
+    return sorted({path.parent.name for home in _homes() for path in home.glob("*/manifest.json")})
 
 
 def target_folder(name: str | Path) -> Path:

@@ -42,7 +42,9 @@ def installed() -> dict[str, Modality]:
     return found
 
 
-def modality_of(source: Path | bytes, *, preferred: Collection[str] = ()) -> Modality:
+def modality_of(
+    source: Path | bytes, *, called: str = "", preferred: Collection[str] = ()
+) -> Modality:
     """Return the modality of a file by the ending of its name, or else by its content.
 
     An ending that several claim is settled by content, and by `Modality.before`: an animated GIF
@@ -50,6 +52,7 @@ def modality_of(source: Path | bytes, *, preferred: Collection[str] = ()) -> Mod
 
     Args:
         source: A file's path, or its content.
+        called: The name of the file whose content it is, if that is known.
         preferred: Names of modalities that are meant if any of them claims the ending: those
             that a space has. A space without video takes an animated GIF for a picture.
 
@@ -57,19 +60,19 @@ def modality_of(source: Path | bytes, *, preferred: Collection[str] = ()) -> Mod
         InvalidInputError: No installed modality reads it, or several do; or the file is needed to
             tell and cannot be read.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, bytes) and not called:
         return _only(_reading(list(installed().values()), source), f"{len(source):,} bytes")
-    suffix = source.suffix.lower()
+    suffix = (Path(called) if isinstance(source, bytes) else source).suffix.lower()
     by_name = [each for each in installed().values() if suffix in each.suffixes]
     by_name = [each for each in by_name if each.name in preferred] or by_name
     if len(by_name) == 1:
         return by_name[0]
     try:
-        content = source.read_bytes()
+        content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"cannot read {source}: {error.strerror or error}") from error
+        raise InvalidInputError(f"cannot read {source!s}: {error.strerror or error}") from error
     readers = _reading(by_name or list(installed().values()), content, is_claimed=bool(by_name))
-    return _only(readers or by_name, str(source))
+    return _only(readers or by_name, called or str(source))
 
 
 def _reading(

@@ -1,0 +1,153 @@
+// Showing an item: as a picture, a sound to play, or a cloud to turn.
+
+import { get, itemPath, objectUrl } from "./api.js";
+import { make } from "./dom.js";
+
+const TURN_PER_S = 0.5;
+
+// What was read of a file that is at hand: its preview, a turning cloud where it has points in
+// space, and a player where the browser can play the file.
+export function fromInspection(inspection, file) {
+  const shown = make("div");
+  const points = pointsOf(inspection.item);
+  if (points) shown.append(cloud(points));
+  else if (inspection.preview) shown.append(make("img", { src: inspection.preview, alt: `What was read: ${inspection.type}` }));
+  if (file && isPlayable(file.type)) shown.append(player(URL.createObjectURL(file)));
+  else if (typeof inspection.item.value === "string") shown.append(make("p", {}, inspection.item.value));
+  shown.append(make("p", { className: "pale" }, inspection.units));
+  return shown;
+}
+
+// A stored item as a card: its picture if the server has its content, else its words.
+export function card(hit) {
+  const words = hit.metadata.caption ?? hit.metadata.label ?? hit.metadata.text ?? hit.key;
+  const picture = make("div");
+  const item = make("li", { className: "hit" }, picture, make("strong", {}, String(words)),
+    make("span", { className: "pale" }, hit.score === undefined ? hit.type : `score ${hit.score.toFixed(2)}`));
+  show(hit, picture, String(words));
+  return item;
+}
+
+async function show(hit, place, words) {
+  try {
+    const url = await objectUrl(`${itemPath(hit.key)}/preview`, "image/png");
+    const image = make("img", { src: url, alt: words, loading: "lazy", onload: () => URL.revokeObjectURL(url) });
+    place.append(image);
+  } catch {
+    return; // nothing was kept of it, or it has no picture: its words are shown
+  }
+  place.append(make("button", { type: "button", onclick: (event) => open(hit, place, event.target) }, "Open"));
+}
+
+// Fetches what was uploaded, to play it or turn it.
+async function open(hit, place, button) {
+  button.disabled = true;
+  try {
+    const inspection = await get(`${itemPath(hit.key)}/inspect`);
+    const points = pointsOf(inspection.item);
+    if (points) return place.replaceChildren(cloud(points));
+    const url = await objectUrl(`${itemPath(hit.key)}/content`, "");
+    const sound = player(url);
+    sound.addEventListener("error", () => sound.replaceWith(make("a", { href: url, download: hit.key }, "Save the file")));
+    button.replaceWith(sound);
+  } catch (error) {
+    button.replaceWith(make("span", { className: "error" }, error.message));
+  }
+}
+
+const player = (url) => make("audio", { controls: true, src: url });
+const isPlayable = (type) => type !== "" && document.createElement("audio").canPlayType(type) !== "" && type.startsWith("audio/");
+
+// Points in space, wherever an item has them: an array of three columns called points.
+function pointsOf(item) {
+  const points = item.fields?.points?.array;
+  if (points?.shape?.[1] !== 3) return null;
+  const colours = item.fields.colours?.array ?? item.fields.colors?.array;
+  return { points: numbers(points), colours: colours?.shape?.[1] === 3 ? numbers(colours) : null };
+}
+
+function numbers({ dtype, data }) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  const kinds = { float32: Float32Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array };
+  return new (kinds[dtype] ?? Float32Array)(bytes.buffer);
+}
+
+// A cloud that turns about its upright axis; drag, or use the arrow keys, to turn it by hand.
+function cloud({ points, colours }) {
+  const canvas = make("canvas", { width: 480, height: 360, tabIndex: 0, role: "img", "aria-label": `A cloud of ${points.length / 3} points; the arrow keys turn it` });
+  const { centre, radius } = sphereOf(points);
+  let turn = 0.6, tilt = 0.3, before = null;
+  let moves = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  function draw() {
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(canvas.width, canvas.height);
+    const depths = new Float32Array(canvas.width * canvas.height).fill(-Infinity);
+    image.data.fill(255);
+    const [sinTurn, cosTurn, sinTilt, cosTilt] = [Math.sin(turn), Math.cos(turn), Math.sin(tilt), Math.cos(tilt)];
+    const scale = 0.47 * Math.min(canvas.width, canvas.height) / radius;
+    for (let n = 0; n < points.length; n += 3) {
+      const [x, y, z] = [points[n] - centre[0], points[n + 1] - centre[1], points[n + 2] - centre[2]];
+      const right = cosTurn * x + sinTurn * y, away = cosTurn * y - sinTurn * x;
+      const up = cosTilt * z + sinTilt * away, depth = sinTilt * z - cosTilt * away;
+      splat(image, depths, canvas.width / 2 + scale * right, canvas.height / 2 - scale * up, depth / radius, n);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  function splat(image, depths, x, y, depth, n) {
+    for (let dx = 0; dx < 2; dx++) {
+      for (let dy = 0; dy < 2; dy++) {
+        const place = Math.round(y + dy) * canvas.width + Math.round(x + dx);
+        if (!(depth > depths[place])) continue;
+        depths[place] = depth;
+        const shade = 0.55 + 0.45 * depth; // what is near is dark
+        for (let c = 0; c < 3; c++) {
+          image.data[4 * place + c] = colours ? colours[n + c] : [47, 111, 222][c] * shade + 235 * (1 - shade) * 0.8;
+        }
+      }
+    }
+  }
+
+  let last = performance.now();
+  function step(now) {
+    if (!canvas.isConnected && now - last > 1000) return;
+    if (moves && before === null && canvas.isConnected) {
+      turn += TURN_PER_S * Math.min(0.1, (now - last) / 1000);
+      draw();
+    }
+    last = canvas.isConnected ? now : last;
+    requestAnimationFrame(step);
+  }
+
+  canvas.addEventListener("pointerdown", (event) => { before = event; canvas.setPointerCapture(event.pointerId); });
+  canvas.addEventListener("pointerup", () => { before = null; });
+  canvas.addEventListener("pointermove", (event) => {
+    if (before === null) return;
+    turn += (event.clientX - before.clientX) / 100;
+    tilt += (event.clientY - before.clientY) / 100;
+    before = event;
+    draw();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, -0.15], ArrowDown: [0, 0.15] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    moves = false;
+    [turn, tilt] = [turn + by[0], tilt + by[1]];
+    draw();
+  });
+  draw();
+  requestAnimationFrame(step);
+  return canvas;
+}
+
+function sphereOf(points) {
+  const centre = [0, 0, 0];
+  for (let n = 0; n < points.length; n++) centre[n % 3] += points[n] / (points.length / 3);
+  let radius = 1e-9;
+  for (let n = 0; n < points.length; n += 3) {
+    radius = Math.max(radius, Math.hypot(points[n] - centre[0], points[n + 1] - centre[1], points[n + 2] - centre[2]));
+  }
+  return { centre, radius };
+}
