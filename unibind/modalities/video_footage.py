@@ -1,6 +1,7 @@
 """A video before it is sampled: when its frames are shown, and a way to decode some of them."""
 
 import io
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,13 @@ MAX_SIDE = 512
 
 _SEEK_FRAMES = 300
 """If more frames than these are to be skipped, decoding goes on at a key frame before the next."""
+
+
+# What Pillow raises on broken or forged animations.
+_BROKEN = (
+    OSError, ValueError, SyntaxError, LookupError, TypeError, EOFError, RuntimeError, struct.error,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,9 +171,9 @@ def _animation(content: bytes, kind: str) -> Footage:
                     if number in numbers:
                         yield _on_white(picture, size)
                         budget.resume()
-        except (OSError, ValueError, SyntaxError, LookupError, TypeError, EOFError) as error:
-            if isinstance(error, InvalidInputError):
-                raise
+        except InvalidInputError:
+            raise
+        except _BROKEN as error:
             raise InvalidInputError(
                 f"the {kind.upper()} is truncated or damaged ({error}); save or copy it again"
             ) from error
