@@ -206,6 +206,26 @@ def test_k_beyond_the_store_and_an_empty_store(fast_folder, unit_rows):
         assert store.search(unit_rows(1, 8), modalities=[]) == [[]]
 
 
+def test_long_keys_numbers_as_keys_and_a_megabyte_of_metadata_come_back(fast_folder, unit_rows):
+    rows = unit_rows(4, 8)
+    keys = ["k" * 10_240, "я" * 5_120, str(2**64 - 1), str(-(2**63))]
+    metadata = [{}, {"note": "word " * 210_000}, {"n": 2**62}, {"n": [1, {"deep": None}]}]
+    with LocalStore.open(fast_folder / "s", space=SpaceId("s"), dim=8) as store:
+        store.upsert(keys, rows, modality="image", metadata=metadata)
+    with LocalStore.open(fast_folder / "s") as store:
+        for n, line in enumerate(store.search(rows, k=1)):
+            assert (line[0].key, line[0].metadata) == (keys[n], metadata[n])
+            assert store.get(keys[n]).metadata == metadata[n]
+        # What a caller does to its hits is no other's concern.
+        store.search(rows[3:], k=1)[0][0].metadata["n"].append("mine")
+        assert store.search(rows[3:], k=1)[0][0].metadata == metadata[3]
+        assert [hit.key for hit in store.search(None, text="word")[0]] == [keys[1]]
+        assert [hit.key for hit in store.search(rows, where={"n": 2**62})[0]] == [keys[2]]
+        assert store.delete(keys[:2]) == 2
+        assert [item.key for item in store.scan()] == sorted(keys[2:])
+        assert store.verify().is_clean
+
+
 def test_words_and_vectors_are_fused_and_words_alone_work(fast_folder, unit_rows):
     rows = unit_rows(40, 8)
     captions = [f"a {'crimson' if n == 33 else 'plain'} bird number{n}" for n in range(40)]
