@@ -8,6 +8,7 @@ def test_my_store(tmp_path_factory) -> None:
 """
 
 from unibind.testing.encoder import FakeEncoder, check_encoder
+from unibind.testing.instrument import check_instrument
 from unibind.testing.store import check_store
 
-__all__ = ["FakeEncoder", "check_encoder", "check_store"]
+__all__ = ["FakeEncoder", "check_encoder", "check_instrument", "check_store"]
