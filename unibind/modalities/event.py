@@ -96,7 +96,6 @@ def read(
             time unit is unknown or leads to a length out of bounds; a value is NaN, infinite,
             negative, no whole number of pixels, outside the sensor, or no polarity; or it holds
             fewer than two events.
-        PluginError: It is AEDAT4, and the extra 'event' is not installed.
     """
     return _events(columns_of_file(content, order=columns), time_unit, width, height)
 

@@ -2,16 +2,15 @@
 
 import io
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unibind.errors import InvalidInputError, PluginError
+from unibind.errors import InvalidInputError
+from unibind.modalities.event_aedat4 import AEDAT4_MAGIC, read_aedat4
 from unibind.modalities.numpy_files import NPY_MAGIC, NPZ_MAGIC, read_npy, read_npz
 
 __all__ = ["MAX_EVENTS", "Columns", "columns_of_array", "columns_of_file", "columns_of_mapping"]
@@ -60,7 +59,6 @@ def columns_of_file(content: bytes, *, order: str = _ORDER) -> Columns:
 
     Raises:
         InvalidInputError: It is empty, of another kind, truncated, damaged or too long.
-        PluginError: It is AEDAT4, and the extra 'event' is not installed.
     """
     if not content:
         raise InvalidInputError("the event file is empty (0 bytes); save or copy it again")
@@ -246,42 +244,17 @@ def _unwrapped(ticks: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 
 
 def _aedat4_columns(content: bytes) -> Columns:
-    try:
-        import aedat  # an extra
-    except ImportError as error:
-        raise PluginError(
-            f"AEDAT4 files need the package aedat ({error}); install it with "
-            "pip install 'unibind[event]', or export the recording as CSV"
-        ) from error
-    packets, sizes, n_events = [], (0, 0), 0
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recording.aedat4"
-        file.write_bytes(content)
-        try:
-            decoder = aedat.Decoder(file)
-            streams = decoder.id_to_stream()
-            wanted = next((n for n, each in streams.items() if each["type"] == "events"), None)
-            if wanted is None:
-                raise InvalidInputError(
-                    f"the AEDAT4 file has no events, only {[s['type'] for s in streams.values()]}"
-                )
-            sizes = streams[wanted]["width"], streams[wanted]["height"]
-            for packet in decoder:
-                if packet["stream_id"] == wanted and "events" in packet:
-                    packets.append(packet["events"])
-                    n_events += len(packets[-1])
-                    _check_count(n_events)
-        except InvalidInputError:
-            raise
-        except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-            raise InvalidInputError(
-                f"the AEDAT4 file is truncated or damaged ({error}); copy it again"
-            ) from error
-    if not packets:
-        raise InvalidInputError("the AEDAT4 file has no events; record longer")
-    events = np.concatenate(packets)
-    columns = columns_of_mapping({name: events[name] for name in ("t", "x", "y", "on")})
-    return Columns(columns.t, columns.x, columns.y, columns.p, "us", *sizes)
+    recording = read_aedat4(content, max_events=MAX_EVENTS)
+    events = recording.events
+    return Columns(
+        t=events["t"],
+        x=events["x"],
+        y=events["y"],
+        p=events["on"] != 0,
+        time_unit="us",
+        width=recording.width,
+        height=recording.height,
+    )
 
 
 def _bin_columns(content: bytes) -> Columns:
@@ -311,7 +284,7 @@ def _unknown(content: bytes) -> InvalidInputError:
 
 
 _READERS: Mapping[bytes, Callable[[bytes], Columns]] = {
-    b"#!AER-DAT4": _aedat4_columns,
+    AEDAT4_MAGIC: _aedat4_columns,
     b"% ": _dat_columns,
 }
 
