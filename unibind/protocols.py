@@ -189,7 +189,10 @@ class VectorStore(Protocol):
 
 @runtime_checkable
 class TracingStore(VectorStore, Protocol):
-    """A store that also keeps what made each vector, so that those of an earlier head are known."""
+    """A store that also keeps where each item lies, and what made its vector.
+
+    So an item can be shown again, and the vectors of an earlier head are known.
+    """
 
     def upsert(
         self,
@@ -198,9 +201,13 @@ class TracingStore(VectorStore, Protocol):
         *,
         modality: str,
         metadata: Sequence[Mapping[str, Json]] | None = None,
+        sources: Sequence[str | None] | None = None,
         made_by: str | None = None,
     ) -> None:
-        """Store vectors as every store does, and that a head (its content id, say) made them."""
+        """Store vectors as every store does, with the items' paths or addresses and their maker.
+
+        The maker is the head's content id, say.
+        """
         ...
 
     def makers(self) -> Mapping[str, Mapping[str, int]]:

@@ -28,8 +28,16 @@ from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
 from unibind.errors import InvalidInputError
 from unibind.knowledge.base import KnowledgeBase, open_base
-from unibind.protocols import Encoder, VectorStore
-from unibind.types import FloatArray, Hit, IntArray, Json, Prediction, ProgressCallback
+from unibind.protocols import Encoder, TracingStore, VectorStore
+from unibind.types import (
+    FloatArray,
+    Hit,
+    IntArray,
+    Json,
+    Modality,
+    Prediction,
+    ProgressCallback,
+)
 
 __all__ = ["EVIDENCE", "Classified", "Embedded", "Engine"]
 
@@ -419,7 +427,34 @@ class Engine:
         if len(keys) != len(items):
             raise InvalidInputError(f"{len(items)} items with {len(keys)} keys; one each is needed")
         embeddings = self.embed(modality, items, options=options)
-        self.store.upsert(keys, embeddings, modality=modality, metadata=metadata)
+        if not isinstance(self.store, TracingStore):
+            self.store.upsert(keys, embeddings, modality=modality, metadata=metadata)
+            return
+        self.store.upsert(
+            keys,
+            embeddings,
+            modality=modality,
+            metadata=metadata,
+            sources=[_address(item, self.encoder(modality).modality) for item in items],
+            made_by=self.senses.maker(modality),
+        )
+
+    def outdated(self) -> dict[str, int]:
+        """Return by modality how many stored items an earlier head or encoder embedded.
+
+        They are still found, but not as well: what is alike for one head need not be for another.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        if not (self.root / _STORE).exists() or not isinstance(self.store, TracingStore):
+            return {}
+        counts = {
+            modality: sum(n for maker, n in makers.items() if maker != self.senses.maker(modality))
+            for modality, makers in self.store.makers().items()
+            if modality in self.modalities
+        }
+        return {modality: n for modality, n in counts.items() if n}
 
     def search(
         self,
@@ -601,6 +636,12 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _address(item: Any, modality: Modality) -> str | None:
+    """Return where an item lies, None if it is no file."""
+    is_path = isinstance(item, os.PathLike) or (isinstance(item, str) and not modality.str_is_item)
+    return Path(item).absolute().as_uri() if is_path else None
 
 
 def _describe(failures: Sequence[Failure], n_items: int) -> str:

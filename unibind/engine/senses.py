@@ -8,7 +8,7 @@ import numpy as np
 
 from unibind import artifact
 from unibind.alignment.geometry import unit
-from unibind.alignment.heads import Head, head_inputs
+from unibind.alignment.heads import FORMAT_VERSION, KIND, Head, head_inputs
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.space import Space
 from unibind.encoders.cache import FeatureCache
@@ -47,6 +47,7 @@ class Senses:
         self._caches: dict[str, FeatureCache] = {}
         self._heads: dict[str, Head | None] = {}
         self._priors: dict[str, SemanticPrior | None] = {}
+        self._makers: dict[str, str] = {}
 
     def encoder(self, modality: str) -> Encoder:
         """Return the tower of a modality.
@@ -148,6 +149,24 @@ class Senses:
             self._heads[modality] = head
         return self._heads[modality]
 
+    def maker(self, modality: str) -> str:
+        """Return the name of what makes the embeddings of a modality: its head, or its encoder.
+
+        Embeddings of two makers lie in one space, but need not agree on what is alike.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+            ArtifactError: Its head is damaged.
+        """
+        if modality not in self._makers:
+            self._makers[modality] = f"encoder {self.encoder(modality).fingerprint[:16]}"
+            if self.head(modality) is not None:
+                own = self.root / "heads" / modality
+                path = own if artifact.exists(own) else self.root / "heads" / _IMAGE
+                manifest = artifact.verify(path, kind=KIND, format_version=FORMAT_VERSION)
+                self._makers[modality] = f"head {manifest.content_id[:16]}"
+        return self._makers[modality]
+
     def keep_head(self, modality: str, head: Head) -> None:
         """Write the head of a modality into the space's folder, and use it from now on.
 
@@ -156,6 +175,7 @@ class Senses:
         """
         head.save(self.root / "heads" / modality)
         self._heads = {modality: head}  # others may have borrowed the one before
+        self._makers.clear()
 
     def prior(self, modality: str) -> SemanticPrior | None:
         """Return the semantic prior of a modality, None if its encoder never learned names."""
