@@ -157,10 +157,19 @@ def test_a_flac_file_that_does_not_say_its_length_is_read_to_its_end():
     np.testing.assert_array_equal(read(streamed).samples, read(content).samples)
 
 
-def test_an_mp3_behind_a_tag_is_read():
+def test_tags_before_and_behind_an_mp3_are_no_sound():
     content = file_of(tone(), kind="MP3", subtype="MPEG_LAYER_III")
-    tagged = b"ID3\x03\x00\x00" + bytes([0, 0, 0, 20]) + bytes(20) + content
-    np.testing.assert_array_equal(read(tagged).samples, read(content).samples)
+    expected = read(content).samples
+    picture = bytes(range(256)) * 300  # with what looks like frames in it
+    tag = b"ID3\x03\x00\x00" + bytes([0, 4, 88, 0]) + picture  # 7 bits a byte: 76,800
+    for tagged in (tag + content, tag + bytes(700) + content, content + b"TAG" + bytes(125)):
+        np.testing.assert_array_equal(read(tagged).samples, expected)
+
+
+def test_an_mp3_that_does_not_say_its_length_is_not_taken_for_truncated():
+    content = file_of(tone(2), kind="MP3", subtype="MPEG_LAYER_III")
+    unsaid = content.replace(b"Xing", b"None")
+    assert read(unsaid).duration_s > 0.5
 
 
 def test_a_file_says_what_it_is_by_its_content_and_its_name(tmp_path):
@@ -288,7 +297,7 @@ MP3 = file_of(tone(2), kind="MP3", subtype="MPEG_LAYER_III")
         (b"\xff\xd8\xff\xe0" + bytes(99), "not a sound file"),
         (b"fLaC", "FLAC file is truncated or damaged"),
         (b"OggS", "Ogg file is truncated or damaged"),
-        (b"ID3", "MP3 file is truncated or damaged"),
+        (b"ID3", "MP3 file is truncated: no sound in it"),
         (WAV[:30], "no samples"),
         (WAV[:-2000], r"says 44,100 bytes of samples and has 42,100"),
         (FLAC[: len(FLAC) // 2], "FLAC file is truncated or damaged"),

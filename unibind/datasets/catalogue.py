@@ -95,4 +95,3 @@ def _no_set(name: str) -> str:
     near = difflib.get_close_matches(name, SETS, n=1)
     advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SETS)}"
     return f"no data set is called {name!r}; {advice}"
-#

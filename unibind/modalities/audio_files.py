@@ -7,6 +7,7 @@ block, so that a forged one costs neither memory nor much time.
 
 import io
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ _UNKNOWN = 2**62  # libsndfile's count of frames where the header says none
 # Writers that cannot go back to the header leave 0 as the size of a WAV file's samples, or the
 # largest number that they can; no file that is read is as large.
 _OPEN_SIZE = 0x7FFF_0000
+_MAX_JUNK = 2**16  # bytes between an MP3's tag and its first frame, mostly zeros
+# 11 set bits; MPEG 1, 2 or 2.5, layer III; neither a reserved bit rate nor a reserved sample rate.
+_RATES = "".join(rf"\x{bits:x}0-\x{bits:x}b" for bits in range(15))
+_MP3_FRAME = re.compile(rf"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][{_RATES}]".encode())
+_MP3_LENGTH = re.compile(rb"Xing|Info|VBRI")  # in its first frame, if an MP3 says its length
 _SLACK_FRAMES = 4608  # what a lossy coder's delay and padding may amount to
 
 
@@ -110,15 +116,16 @@ def decode(content: bytes, excerpt: Excerpt) -> Decoded:
     """
     _check_size(content)
     kind = _kind(content)
-    if kind == "WAV":
-        content = _with_true_size(content)
+    if kind in _MENDED:
+        content = _MENDED[kind](content)
     soundfile = _soundfile()
     try:
         with soundfile.SoundFile(_Content(content)) as stream:
             # Where it may seek, soundfile seeks after each block, which fails in a file that does
             # not say its length, and reads no further than the header says.
             stream.seekable = lambda: False
-            return _read(stream, excerpt)
+            says_length = kind != "MP3" or _MP3_LENGTH.search(content, 0, 256) is not None
+            return _read(stream, excerpt, says_length=says_length)
     except soundfile.LibsndfileError as error:
         reason = " ".join(str(error.error_string).split())
         raise InvalidInputError(
@@ -166,9 +173,7 @@ def _kind(content: bytes) -> str:
         return "FLAC"
     if start[:4] == b"OggS":
         return "Ogg"
-    # An MPEG audio frame begins with 11 set bits, then no reserved version, layer or bit rate.
-    is_frame = len(start) > 2 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0
-    if start[:3] == b"ID3" or (is_frame and start[1] & 0x06 == 0x02 and start[2] & 0xF0 != 0xF0):
+    if start[:3] == b"ID3" or _MP3_FRAME.match(start):
         return "MP3"
     raise InvalidInputError(
         f"not a sound file that is read ({_describe(content)}); needed: {_SUPPORTED}. A file is "
@@ -214,10 +219,31 @@ def _samples_chunk(content: bytes) -> tuple[int, int]:
     raise InvalidInputError(f"the WAV file has no samples, it is truncated; {_SAVE_AGAIN}")
 
 
-def _read(stream: "SoundFile", excerpt: Excerpt) -> Decoded:
-    claimed = stream.frames
-    is_known = claimed < _UNKNOWN
-    _check_header(stream, excerpt, claimed if is_known else 0)
+def _without_tags(content: bytes) -> bytes:
+    """Return an MP3 file from its first frame on, without the tags before and behind.
+
+    libsndfile counts a tag, which may hold a picture, as sound, and does not find what follows
+    some of them.
+    """
+    at = 0
+    while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
+        size = 0
+        for byte in content[at + 6 : at + 10]:  # 7 bits in each
+            size = size << 7 | byte & 0x7F
+        at += 10 + size
+    found = _MP3_FRAME.search(content, at, at + _MAX_JUNK)
+    if not found:
+        raise InvalidInputError(f"the MP3 file is truncated: no sound in it; {_SAVE_AGAIN}")
+    end = len(content) - 128 if content[-128:-125] == b"TAG" else len(content)
+    return content[found.start() : end]
+
+
+_MENDED = {"WAV": _with_true_size, "MP3": _without_tags}
+
+
+def _read(stream: "SoundFile", excerpt: Excerpt, *, says_length: bool) -> Decoded:
+    claimed = stream.frames if stream.frames < _UNKNOWN else 0
+    _check_header(stream, excerpt, claimed)
     rate_hz = stream.samplerate
     first, end = math.floor(excerpt.start_s * rate_hz), math.ceil(excerpt.end_s * rate_hz)
     counted = _Counted(stream, end)
@@ -228,7 +254,7 @@ def _read(stream: "SoundFile", excerpt: Excerpt) -> Decoded:
         n_taken += len(mono)
         _check_duration(n_taken, rate_hz)
         parts.append(mono if to_48_khz is None else to_48_khz(mono))
-    if is_known and counted.n_frames < min(claimed, end) - _SLACK_FRAMES:
+    if says_length and counted.n_frames < min(claimed, end) - _SLACK_FRAMES:
         raise InvalidInputError(
             f"the sound file is truncated: it says {claimed:,} samples and has "
             f"{counted.n_frames:,}; {_SAVE_AGAIN}"
