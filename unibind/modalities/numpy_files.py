@@ -74,7 +74,7 @@ def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         shape = tuple(said["shape"])
         if not all(type(side) is int for side in shape):
             raise ValueError(f"the shape is {shape}")
-        dtype = np.lib.format.descr_to_dtype(said["descr"])
+        dtype = np.lib.format.descr_to_dtype(said["descr"])  # type: ignore[no-untyped-call]
         return shape, bool(said["fortran_order"]), dtype, start
     except (
         ValueError, SyntaxError, TypeError, LookupError, OverflowError, RecursionError, MemoryError,

@@ -142,7 +142,7 @@ def accept(
             "the option frames_per_s"
         )
     step = 1 / _checked_rate(frames_per_s)
-    times_s = np.arange(len(pixels)) * step
+    times_s = np.arange(len(pixels), dtype=np.float64) * step
     footage = Footage(times_s, len(pixels) * step, lambda numbers, _: iter(pixels[list(numbers)]))
     numbers = _middles(footage, 0.0, footage.duration_s, _checked_count(n_frames))
     frames = np.stack([_small(frame) for frame in pixels[numbers]])
@@ -257,7 +257,7 @@ def _at_rate(footage: Footage, frames_per_s: float | None) -> Footage:
     if frames_per_s is None:
         return footage
     rate, n = _checked_rate(frames_per_s), len(footage.times_s)
-    return Footage(np.arange(n) / rate, n / rate, footage.decode)
+    return Footage(np.arange(n, dtype=np.float64) / rate, n / rate, footage.decode)
 
 
 def _checked_rate(frames_per_s: Any) -> float:
