@@ -11,6 +11,8 @@ def test_the_public_names_are_these():
     assert unibind.__all__ == [
         "open",
         "Engine",
+        "Client",
+        "AsyncClient",
         "Hit",
         "Modality",
         "Prediction",

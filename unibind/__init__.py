@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unibind.client import AsyncClient, Client
     from unibind.engine import Engine, open
     from unibind.errors import (
         ArtifactError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "open",
     "Engine",
+    "Client",
+    "AsyncClient",
     "Hit",
     "Modality",
     "Prediction",
@@ -43,6 +46,7 @@ __all__ = [
 
 _HOMES = {
     "unibind.engine": ("open", "Engine"),
+    "unibind.client": ("Client", "AsyncClient"),
     "unibind.types": ("Hit", "Modality", "Prediction"),
     "unibind.errors": (
         "UnibindError",

@@ -1,7 +1,7 @@
 """The server: uvicorn, with what it leaves out: heads that never end, and too many connections."""
 
 import asyncio
-import logging
+import os
 from typing import Any
 
 import uvicorn
@@ -13,7 +13,6 @@ from unibind.settings import ServiceSettings
 
 __all__ = ["protocol_for", "serve"]
 
-_log = logging.getLogger("unibind.service")
 _KEEP_ALIVE_S = 30
 _MAX_HEAD = 32 * 1024
 
@@ -26,6 +25,8 @@ def serve(settings: ServiceSettings) -> None:
         FetchError: The weights of its text tower are not here yet.
         InvalidInputError: Others could reach it without a key.
     """
+    # Requests are what runs side by side; threads for the words of one only wait for each other.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(settings.log_format)
     app = create_app(settings)
     config = uvicorn.Config(
@@ -73,10 +74,6 @@ def protocol_for(settings: ServiceSettings) -> type[H11Protocol]:
             super().data_received(data)
             if self.cycle is not None and self.cycle is not before:
                 self._forget_head()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            # A connection that waits for its next request is uvicorn's to close.
 
         def _await_head(self) -> None:
             self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
