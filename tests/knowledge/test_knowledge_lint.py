@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import plant
+from planted import KINDS, half_of, plant
 
 from unibind.errors import InvalidInputError
 from unibind.knowledge.geometry import Geometry, center_shifts
 from unibind.knowledge.lint import lint, quarantined
-from unibind.knowledge.names import NameFinder, words_of
+from unibind.knowledge.names import Mentions, NameFinder, words_of
+from unibind.knowledge.twins import twins_in
 from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line, Source
 from unibind.testing import FakeEncoder
 
@@ -24,8 +25,13 @@ def linted(base, tower, **more):
 
 
 @pytest.fixture(scope="module")
-def planted(everyday):
-    return plant(everyday)
+def held_out_classes(everyday):
+    return half_of(everyday, "held_out")
+
+
+@pytest.fixture(scope="module")
+def planted(held_out_classes):
+    return plant(held_out_classes, half="tuning", n_each=12)
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +39,46 @@ def findings(planted, tower):
     return linted(planted.base, tower)
 
 
+def found_and_planted(planted, findings):
+    told = {(finding.row, finding.kind) for finding in findings}
+    rows = {row for row, _ in told}
+    found = Counter(
+        kind
+        for row, kind in planted.kinds.items()
+        if ((row, kind) in told if kind == "classes-too-close" else row in rows)
+    )
+    return found, Counter(planted.kinds.values())
+
+
 def test_of_planted_faults_of_every_kind_nearly_all_are_found(planted, findings):
-    rows = {finding.row for finding in findings}
-    total = Counter(planted.kinds.values())
-    found = Counter(kind for row, kind in planted.kinds.items() if row in rows)
+    found, total = found_and_planted(planted, findings)
+    assert set(total.values()) == {12}
+    assert set(total) == set(KINDS)
     assert sum(total.values()) >= 200
-    assert len(total) >= 15
-    assert sum(found.values()) >= 0.95 * sum(total.values()), total - found
+    # One draw; benchmarks/results/knowledge_recall.md has six and their interval.
+    assert sum(found.values()) >= 0.94 * sum(total.values()), total - found
     for kind in ("control-character", "duplicate", "over-length", "refusal"):
+        assert found[kind] == total[kind], kind
+
+
+def test_texts_that_no_rule_was_made_for_are_mostly_found(held_out_classes, tower):
+    planted = plant(held_out_classes, half="held_out", n_each=16, seed=1)
+    found, total = found_and_planted(planted, linted(planted.base, tower))
+    assert sum(found.values()) >= 0.85 * sum(total.values()), total - found
+    for kind in ("control-character", "duplicate", "over-length", "url", "wrong-language"):
         assert found[kind] == total[kind], kind
 
 
 def test_faults_of_a_text_are_found_under_their_own_name(planted, findings):
     named = {(finding.row, finding.kind) for finding in findings}
     by_eye = {"misplaced", "names-other-class", "outlier"}  # each may be told as another of these
+    talk = {"refusal", "chat-debris", "instruction", "placeholder", "gibberish", "markup"}
     wrong = [
         (row, kind)
         for row, kind in planted.kinds.items()
-        if kind not in by_eye and (row, kind) not in named
+        if kind not in by_eye | talk and (row, kind) not in named
     ]
-    assert wrong == []
+    assert len(wrong) <= 0.02 * len(planted.kinds), wrong
 
 
 def test_of_the_clean_lines_of_everyday_at_most_two_percent_are_flagged(everyday, tower):
@@ -132,33 +158,75 @@ def test_similarities_leave_a_line_out_of_its_own_center():
             assert geometry.similarities[row, c] == pytest.approx(cosine, abs=1e-5)
 
 
-def test_told_apart_is_the_share_of_lines_nearer_to_their_own_center():
-    base, geometry = geometry_of()
-    for twins in geometry.twins(limit=1.1):
-        a, b = base.classes.index(twins.first), base.classes.index(twins.second)
-        right = [
-            np.mean(
-                [
-                    geometry.similarities[i, own] > geometry.similarities[i, other]
-                    for i in range(len(base.lines))
-                    if geometry.class_of[i] == own
-                ]
-            )
-            for own, other in ((a, b), (b, a))
-        ]
-        assert twins.told_apart == pytest.approx(np.mean(right))
+def test_faulty_lines_say_nothing_about_where_a_class_lies():
+    base, _ = geometry_of()
+    geometry = Geometry.of(base, FakeEncoder(64), distrusted={1, 2})
+    mates = geometry.lines[[2, 3, 4]].mean(axis=0)  # of the first class, without rows 1 and 2
+    cosines = geometry.lines @ (mates / np.linalg.norm(mates))
+    for row in (0, 1, *range(5, 15)):
+        assert geometry.similarities[row, 0] == pytest.approx(cosines[row], abs=1e-5)
+
+
+def test_likeness_is_the_cosine_between_lines_over_that_within_classes():
+    _, geometry = geometry_of()
+    cosines = geometry.lines @ geometry.lines.T
+    within, between = [], {}
+    for c in range(3):
+        rows = range(5 * c, 5 * c + 5)
+        within.append(max(np.mean([cosines[i, j] for i in rows for j in rows if i != j]), 1e-3))
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        between[a, b] = cosines[5 * a : 5 * a + 5, 5 * b : 5 * b + 5].mean()
+        expected = between[a, b] / np.sqrt(within[a] * within[b])
+        assert geometry.likenesses[a, b] == pytest.approx(expected, rel=1e-3)
+
+
+def test_classes_of_few_lines_are_not_compared():
+    lines = tuple(Line(name, "looks", f"{name} {i}") for name in "ab" for i in range(3))
+    geometry = Geometry.of(KnowledgeBase("x", ("a", "b"), lines), FakeEncoder(64))
+    assert geometry.likenesses.max() == -1.0
+    assert twins_in(geometry) == []
+
+
+def test_a_class_that_was_split_is_one_and_unlike_classes_are_not(everyday, tower):
+    names = {"frog", "tram", "violin", "piano"}
+    lines = [x for x in everyday.lines if x.class_name in names]
+    halved = [
+        replace(x, class_name="toad") if x.class_name == "frog" and at % 2 else x
+        for at, x in enumerate(lines)
+    ]
+    base = replace(everyday, classes=(*names, "toad"), lines=tuple(halved))
+    pairs = [{x.first, x.second} for x in twins_in(Geometry.of(base, tower.encoder)) if x.is_one]
+    assert pairs == [{"frog", "toad"}]
 
 
 def test_jeans_and_trousers_are_too_close_and_frog_and_tram_are_not(everyday, tower):
-    names = {"jeans", "trousers", "frog", "tram", "violin", "piano"}
-    base = replace(
-        everyday,
-        classes=tuple(n for n in everyday.classes if n in names),
-        lines=tuple(x for x in everyday.lines if x.class_name in names),
-    )
-    twins = [{a, b} for a, b, _ in Geometry.of(base, tower.encoder).twins(limit=0.8)]
-    assert {"jeans", "trousers"} in twins
-    assert {"frog", "tram"} not in twins
+    pairs = [
+        {x.first, x.second} for x in twins_in(Geometry.of(everyday, tower.encoder)) if x.is_one
+    ]
+    assert {"jeans", "trousers"} in pairs
+    assert {"frog", "tram"} not in pairs
+
+
+def test_a_name_that_other_classes_often_use_weighs_little():
+    classes = ("shoe", "box", "violin")
+    lines = ["a shoe in a box", "it comes in a box", "a box of wood", "a violin", "a violin bow"]
+    mentions = Mentions.of(classes, [0, 0, 1, 2, 2], [words_of(line) for line in lines])
+    assert mentions.others == (frozenset(), frozenset({1}), *[frozenset()] * 3)
+    assert mentions.weights == pytest.approx((np.log(2), np.log(2), np.log(3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_talk"),
+    [
+        ("When in doubt, the label you choose is seahorse.", True),
+        ("If you want, my model can answer in other words.", True),
+        ("Females answer with a bubbling, liquid chuckle.", False),
+        ("A heavy I-beam handle ends in a hook.", False),
+    ],
+)
+def test_two_words_about_talking_are_meta_talk(text, is_talk):
+    base = KnowledgeBase("x", ("a",), (Line("a", "looks", text),))
+    assert ("meta-talk" in {f.kind for f in lint(base)}) is is_talk
 
 
 def test_centers_move_by_one_minus_their_cosine():
@@ -175,6 +243,7 @@ def test_names_are_found_whatever_their_number_case_and_length():
     assert finder.named(words_of("Frogs near the Washing Machine's door")) == {0, 1}
     assert finder.named(words_of("machine washing")) == set()
     assert finder.named(words_of("Berries in glasses")) == {2, 3}
+    assert NameFinder(["mouse", "leaf"]).named(words_of("Mice under leaves")) == {0, 1}
 
 
 def ranges(name="frog", sensor="scan", **bounds):

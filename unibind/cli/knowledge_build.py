@@ -382,14 +382,16 @@ def _pairs(folder: Path, pairs: str | None) -> tuple[tuple[str, str], ...]:
     from unibind.knowledge.base import open_base
     from unibind.knowledge.geometry import Geometry
     from unibind.knowledge.plan import pairs_from
+    from unibind.knowledge.twins import twins_in
 
     base = open_base(folder)
     if pairs is not None:
         return pairs_from(pairs, base.classes)
     warn("reading the base with the text tower, to find classes that are too close")
     encoder = load_tower().encoder
-    twins = Geometry.of(base, encoder).twins() if encoder is not None else []
-    return tuple(pair for a, b, _ in twins for pair in ((a, b), (b, a)))
+    twins = twins_in(Geometry.of(base, encoder)) if encoder is not None else []
+    ones = [(two.first, two.second) for two in twins if two.is_one]
+    return tuple(pair for a, b in ones for pair in ((a, b), (b, a)))
 
 
 @contextlib.contextmanager

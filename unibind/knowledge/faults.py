@@ -92,7 +92,9 @@ def _is_harmless(class_name: str) -> bool:
 
 def visible(text: str) -> str:
     """Return what a text tower can be given of a text, however broken: visible and not empty."""
-    kept = "".join(" " if _is_invisible(character) else character for character in text)
+    kept = text
+    if not (text.isascii() and text.isprintable()):
+        kept = "".join(" " if _is_invisible(character) else character for character in text)
     return " ".join(kept.split())[:20_000] or "empty"
 
 
@@ -103,7 +105,8 @@ def _shown(text: str, limit: int = 60) -> str:
 
 # -- invisible ---------------------------------------------------------------------------------
 
-_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # blank, yet letters
+# Blank, yet letters; and the place of an object that is not there.
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 
 
 def _invisible(text: str) -> Iterator[Fault]:
@@ -176,7 +179,16 @@ _REFUSALS = re.compile(
     | \b(?:request|prompt|question|query)\ (?:was|has\ been|is)\ (?:declined|refused|blocked|
         rejected|denied|not\ (?:appropriate|allowed))\b
     | \b(?:insufficient|not\ enough)\ (?:information|context)\b
-    | \b(?:no|not)\ (?:information|description)\ (?:is\ )?available\b
+    | \b(?:no|not\ any|any)\ (?:\w+\ )?(?:information|descriptions?|data|details|knowledge|
+        records?)\b.{{0,60}}\b(?:available|given|provided|possible|found|known|about|on|of)\b
+    | \bnot\ (?:possible|able|permitted|allowed|in\ a\ position)\b.{{0,30}}\b(?:to\ )?(?:describe|
+        say|tell|hear|see|provide|answer|give|generate|write|find|determine|know)\b
+    | (?:^|[,;:.!?]\ |\b(?:and|but|so|that|if|as|because|which|what|while|than)\ )I
+        \ (?:\w+\ )?(?:not|never|no|cannot|lack|only|apologi[sz]e|regret)\b
+    | \b(?:that|this|it|which)(?:'s|\ is)\ (?:beyond|outside|not\ something)\b.{{0,20}}\b(?:I|we|my|
+        our|me)\b
+    | \b(?:possible|impossible|hard|difficult|appropriate|available)\ (?:for|to)\ me\b
+    | ^\W*no\ comment\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -199,8 +211,12 @@ _DEBRIS = re.compile(
         this\ (?:sentence|description|response|answer|line)\b|
         i(?:\ have|\ will|'ll|'ve)\ (?:written|write|describe|provide|create|generate|list|try)|
         word\ count|
+        let(?:'s|\ us)\ (?:describe|look|think|start|begin|see|consider|break|explore|imagine)|
+        step\ by\ step|below\ (?:is|are|you)|the\ user\b|the\ (?:given|requested|target)\ (?:class|
+        object)|(?:for|to|by|tell|give|ask)\ me\b|
         if\ you(?:'d\ like|\ would\ like|\ need|\ have)\ (?:any|more|me|further|to\ know|another))
     | <\|[^|>]*\|> | \[/?INST\] | </?s> | <<SYS>> | </?think>
+    | (?:^|[.!?:,;]\ |\b(?:and|but|so|that|as|because)\ )I(?:'(?:m|ve|ll|d))?\ [a-z]+
     | ^\W*(?:assistant|user|human|system|ai|chatgpt|bot|model|response|answer|output|
         description|caption|sentence|line|note|example|question|q|a)\s*(?:\d+\s*)?[:>]
     | ^\s*(?:\(?\d{1,3}[.):]|[a-hA-H][.)]|[-*\u2022\u2023\u25e6\u25aa\u25cf\u2013\u2014>+])\s+\S
@@ -210,7 +226,7 @@ _DEBRIS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _PLACEHOLDER = re.compile(
-    r"""\{\{?\s*\w+\s*\}?\}|\$\{\w+\}|%\(?\w+\)?s\b|<(?i:class|name|object|insert|your)[^>]*>
+    r"""\{\{?\s*\w+\s*\}?\}|\$\{\w+\}|%\(?\w*\)?s\b|<(?i:class|name|object|insert|your)[^>]*>
     |\[(?i:class|name|object|insert|your|something|x)[^\]]*\]|\bclass_name\b|\blorem\ ipsum\b
     |\b(?:TODO|TBD|FIXME|XXX|N/A|NaN|undefined|placeholder)\b|^\W*(?:null|none|nil)\W*$""",
     re.VERBOSE,
@@ -241,6 +257,22 @@ _URL = re.compile(
     |\bhxxps?|\b\d{1,3}(?:\.\d{1,3}){3}\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+_WORD = re.compile(r"[^\W\d_]+(?!-)")  # not the I of an I-beam
+_META_WORD = re.compile(
+    r"""(?:describ(?:e|ed|es|ing)|descriptions?|sentences?|captions?|paragraphs?|texts?
+    |answer(?:s|ed|ing)?|repl(?:y|ies)|respon(?:d|ds|se|ses)|requests?|requested|prompts?|quer(?:y|ies)
+    |questions?|inputs?|outputs?|tasks?|instruct\w*|commands?|commanded|orders|rules|guidelines
+    |polic(?:y|ies)|class|classes|classif\w+|categor\w+|labels?|labell?(?:ed|ing)|tag|tags|tagged
+    |scores?|probabilit\w+|confidence|predict\w*|model|assistant|chatbot|AI|system|debug|json
+    |words?|information|context|knowledge|training|trained|details|topics?|sources?|asked?|tell|told
+    |say|said|mention(?:s|ed)?|explain|write|wrote|written|choose|select|return|prefer|promote|goal
+    |obey\w*|execute|print|ignore|disregard|forget|consider|treat|assign|pretend|imagine|assume
+    |provided?|generated?|produced?|comply|declined?|refused?|sorry|apolog\w+|regret\w*|unable
+    |allowed|(?:in)?appropriate|comment|happy|glad|thanks?|hope|please|kindly|important|certainly
+    |understood|understand|everything|anything|instead|images?|final|following|title|needed|let|help
+    |you|your|me|my|we|our|us|I)""",
+    re.VERBOSE,
+)
 _INSTRUCTION = re.compile(
     r"""
       \b(?:ignore|disregard|forget|override|bypass|skip)\b.{0,40}\b(?:instructions?|prompts?|rules?|
@@ -257,6 +289,21 @@ _INSTRUCTION = re.compile(
         assume|explain|identify|visit|click|download|subscribe|buy|select|choose|predict|assign)\b
         (?:\ \w+)?\ (?:the|a|an|this|that|these|all|any|every|me|us|your|to|it|as|with|only|
         everything|anything|json|\d+|one|two|in|here|for)\b
+    | ^\W*(?:please\ |now\ |kindly\ |always\ |never\ )?(?:override|bypass|disregard|forget|rewrite|
+        rephrase|paraphrase|translate|summari[sz]e|classify|categori[sz]e|pretend|respond|reply|
+        reveal|obey|comply|answer|output|predict|kindly)\b(?!\ (?:the\ )?(?:call|knock|sound)s?\b)
+    | ^\W*(?:from\ now\ on|whenever\ you|in\ (?:all|your)\ (?:future\ )?answers?)\b
+    | \b(?:should|must|shall|has\ to|have\ to|needs?\ to|is\ to|are\ to)\ (?:\w+\ )?be\ (?:
+        labell?ed|classified|marked|treated|ranked|tagged|predicted|scored|returned|answered|called|named)\b
+    | \b(?:for|to|on)\ (?:each|every|all|any)\ (?:\w+\ )?(?:requests?|quer(?:y|ies)|inputs?|
+        prompts?|images?|questions?)\b
+    | \b(?:all|any|each|every)\ (?:images?|inputs?|photo(?:graph)?s?|pictures?|queries)\ (?:as|
+        belongs?|counts?)\b
+    | \bset\ the\ (?:probability|score|label|class)\b
+    | \b(?:full|high|highest|maximum|total)\ (?:confidence|probability|scores?)\b
+    | \b(?:right|correct|only|true)\ (?:class|label|answer|category)\ (?:is|must|should)\b
+    | \b(?:whenever|if|when|anything)\ you\ (?:are|see|get|hear)\ (?:asked|told|prompted)\b
+    | \b(?:the|your)\ (?:classifier|language\ model|embedding\ model|system\ message)\b
     | \b(?:classify|label|predict|rank|score)\ (?:this|all|every|any|each|it)\b
     | \b(?:mark|treat|assign)\ (?:all|every|any|each)\ (?:images?|pictures?|inputs?|items?)\b
     | \b(?:drop\ table|select\ \*|rm\ -rf|sudo\ |import\ os|os\.system|eval\(|exec\(|
@@ -265,6 +312,20 @@ _INSTRUCTION = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+
+
+def _meta_talk(text: str) -> Iterator[Fault]:
+    """Two words of those that talk about talking are rare in a sentence about a thing."""
+    text = text[:1].lower() + text[1:] if not text.startswith("I ") else text
+    found = {word.lower(): None for word in _WORD.findall(text) if _is_about_talking(word)}
+    if len(found) >= 2:
+        evidence = ", ".join(repr(word) for word in [*found][:4])
+        yield Fault("meta-talk", "warning", evidence, "speak of the thing, not of the answer")
+
+
+@lru_cache(maxsize=65536)
+def _is_about_talking(word: str) -> bool:
+    return _META_WORD.fullmatch(word) is not None
 
 
 def _unfinished(text: str) -> Iterator[Fault]:
@@ -277,7 +338,7 @@ def _repetitive(text: str) -> Iterator[Fault]:
     words = normalised(text).split()
     if match := re.search(r"(\S)\1{7,}|\b(\w+)(?:[\s,.;!]+\2\b){2,}", text, re.IGNORECASE):
         yield Fault("repetition", "warning", _shown(match[0]), "write the line anew")
-    elif len(words) >= 8 and len(set(words)) < 0.5 * len(words):
+    elif len(words) >= 8 and len(set(words)) <= 0.5 * len(words):
         evidence = f"{len(set(words))} different words of {len(words)}"
         yield Fault("repetition", "warning", evidence, "write the line anew")
 
@@ -310,6 +371,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     partial(_searched, "url", _URL, "delete the address", "error"),
     partial(_searched, "markup", _MARKUP, "delete the markup, keep the words", "error"),
     partial(_searched, "instruction", _INSTRUCTION, "describe, do not instruct", "error"),
+    _meta_talk,
     _unfinished,
     _repetitive,
     _wordless,

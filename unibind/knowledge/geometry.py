@@ -5,52 +5,41 @@ nearness alone is no fault. What is measured is how far a line stands out from t
 distribution, by robust deviations, so that the limits hold for other towers and other bases.
 """
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unibind.knowledge.names import words_of
+from unibind.knowledge.names import Mentions, words_of
 from unibind.knowledge.values import KnowledgeBase
 from unibind.protocols import Encoder
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["Geometry", "Twins", "center_shifts"]
+__all__ = ["Geometry", "center_shifts"]
 
 _BLOCK: Final = 1024
-_N_NEAREST: Final = 5
+_N_NEAREST: Final = 10
+_LEAST_COSINE: Final = 1e-3  # within a class, that its likeness to others is a number
 _FEWEST: Final = 4  # lines of a class below which its center says too little
 
 MARGIN_LIMIT: Final = 2.2
 """Robust deviations of the margin to another class above which a line is misplaced."""
 
-NAMED_LIMIT: Final = 1.9
+NAMED_LIMIT: Final = 2.0
 """The same for a class that the line names, while it does not name its own."""
 
-STRANGENESS_LIMIT: Final = 5.7
-"""Sum of three robust deviations above which a line belongs to no class."""
+MENTION_WEIGHT: Final = 0.3
+"""Deviations that each unit of a mention's weight counts."""
 
-TWIN_LIMIT: Final = 0.6
-"""Share of lines on the right side, of two centers, below which the tower cannot tell them apart.
-"""
+STRANGENESS_LIMIT: Final = 4.5
+"""Sum of two robust deviations above which a line belongs to no class."""
 
 
-class Twins(NamedTuple):
-    """Two classes that are hard to tell apart.
-
-    Attributes:
-        first: The one that stands first in the base.
-        second: The other.
-        told_apart: Share of their lines that lie nearer to their own center, left out of it;
-            1.0 is perfect, 0.5 is guessing.
-    """
-
-    first: str
-    second: str
-    told_apart: float
+LIKENESS_LIMIT: Final = 0.85
+"""Cosine of two class means above which a line of one may as well stand in the other."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +49,19 @@ class Geometry:
     Attributes:
         classes: Names, C of them.
         class_of: Number of each line's class, shape (M,).
-        lines: Unit-length rows, their view's mean taken off, shape (M, D).
+        names: Unit-length rows of the class names, their mean taken off, shape (C, D).
+        readings: Unit-length rows of the lines as the tower reads them, shape (M, D).
+        lines: The same with their view's mean taken off, unit-length, shape (M, D).
+        is_trusted: Whether a line counts in its class's center, shape (M,).
         words: The words of each line.
     """
 
     classes: tuple[str, ...]
     class_of: IntArray
+    names: FloatArray
+    readings: FloatArray
     lines: FloatArray
+    is_trusted: NDArray[np.bool_]
     words: tuple[tuple[str, ...], ...]
 
     @classmethod
@@ -76,6 +71,7 @@ class Geometry:
         encoder: Encoder,
         *,
         readable: Callable[[str], str] = lambda text: text,
+        distrusted: Collection[int] = (),
     ) -> "Geometry":
         """Return the geometry of a base.
 
@@ -83,6 +79,7 @@ class Geometry:
             base: The base.
             encoder: The text tower.
             readable: Makes of a faulty text one that the tower takes.
+            distrusted: 1-based rows that are faulty: they say nothing about where a class lies.
 
         Source:
             The mean over a view is taken off because views crowd together: all sentences about
@@ -91,14 +88,25 @@ class Geometry:
         number = {name: at for at, name in enumerate(base.classes)}
         class_of = np.array([number[line.class_name] for line in base.lines], dtype=np.int64)
         texts = [readable(line.text) for line in base.lines]
-        vectors = _unit(encoder.encode(texts))
+        readings = _unit(encoder.encode(texts))
+        vectors = readings.copy()
         views = np.array([line.view for line in base.lines])
         for view in set(views.tolist()):
             is_view = views == view
             if is_view.sum() > 1:
                 vectors[is_view] -= vectors[is_view].mean(axis=0)
-        words = tuple(tuple(words_of(text)) for text in texts)
-        return cls(base.classes, class_of, _unit(vectors), words)
+        names = _unit(encoder.encode([readable(name) for name in base.classes]))
+        is_trusted = np.ones(len(texts), dtype=np.bool_)
+        is_trusted[[row - 1 for row in distrusted]] = False
+        return cls(
+            classes=base.classes,
+            class_of=class_of,
+            names=_unit(names - names.mean(axis=0)),
+            readings=readings,
+            lines=_unit(vectors),
+            is_trusted=is_trusted,
+            words=tuple(tuple(words_of(text)) for text in texts),
+        )
 
     @cached_property
     def similarities(self) -> FloatArray:
@@ -106,7 +114,7 @@ class Geometry:
         sums = self._sums
         scores = self.lines @ _unit(sums).T  # (M, D) @ (D, C) -> (M, C)
         rows = np.arange(len(self.lines))
-        without = _unit(sums[self.class_of] - self.lines)  # (M, D)
+        without = _unit(sums[self.class_of] - self.lines * self.is_trusted[:, None])  # (M, D)
         scores[rows, self.class_of] = np.einsum("md,md->m", without, self.lines)
         return np.asarray(scores, dtype=np.float32)
 
@@ -117,9 +125,33 @@ class Geometry:
         return own
 
     @cached_property
+    def likenesses(self) -> FloatArray:
+        """The cosine of each two class means, freed of the noise of few lines, shape (C, C).
+
+        The cosine of two centers of a few lines each is too small, since each has its own noise.
+        The mean cosine between lines of two classes, over the root of the product of the mean
+        cosines between different lines within them, has none on average. In about [-1, 1], a
+        little above 1 by chance; -1 for classes of too few lines.
+
+        Source:
+            Spearman, The proof and measurement of association between two things, 1904:
+            correction for attenuation.
+        """
+        counts = np.bincount(self.class_of[self.is_trusted], minlength=len(self.classes))
+        products = np.asarray(self._sums @ self._sums.T, dtype=np.float64)  # of all pairs of lines
+        n_pairs = np.maximum(counts * (counts - 1), 1)
+        within = np.maximum((np.diag(products) - counts) / n_pairs, _LEAST_COSINE)
+        between = products / np.maximum(np.outer(counts, counts), 1)
+        alike = between / np.sqrt(np.outer(within, within))
+        alike[counts < _FEWEST] = alike[:, counts < _FEWEST] = -1.0
+        return np.asarray(alike, dtype=np.float32)
+
+    @cached_property
     def rivals(self) -> IntArray:
-        """Number of the nearest other class of each line, shape (M,)."""
-        others = self.similarities.copy()
+        """Number of the nearest class of each line that is unlike its own, shape (M,)."""
+        others = np.where(
+            self.likenesses[self.class_of] > LIKENESS_LIMIT, -np.inf, self.similarities
+        )
         others[np.arange(len(others)), self.class_of] = -np.inf
         return np.asarray(others.argmax(axis=1), dtype=np.int64)
 
@@ -130,45 +162,34 @@ class Geometry:
         return _deviations(rival - self.own)
 
     def margin_to(self, row: int, other: int) -> float:
-        """Return the margin of a line to a given other class, in the deviations of `margins`."""
-        rows = np.arange(len(self.lines))
-        spread = self.similarities[rows, self.rivals] - self.own
-        middle, unit = _middle_and_unit(spread)
-        return float((self.similarities[row, other] - self.own[row] - middle) / unit)
+        """Return how much nearer a line is to a given class than to its own, in deviations.
+
+        Here the name of a class counts as much as its center: it is known what to look for.
+        """
+        scores, middle, unit = self._named
+        return float((scores[row, other] - scores[row, self.class_of[row]] - middle) / unit)
+
+    @cached_property
+    def mentions(self) -> Mentions:
+        """The classes that lines name."""
+        return Mentions.of(self.classes, self.class_of.tolist(), self.words)
 
     @cached_property
     def strangeness(self) -> FloatArray:
-        """How little a line has to do with its class, its nearest lines and the base's words.
+        """How far each line is from its nearest lines and its nearest center, shape (M,).
+
+        Of the lines the view stays in: what is like no other line is not like those of its view.
 
         Returns:
-            Sum of three robust deviations, shape (M,).
+            Sum of two robust deviations.
         """
-        return (
-            _deviations(-self.own)
-            + _deviations(-self._nearness())
-            + _deviations(self._share_of_lone_words(), floor=0.05)
-        )
+        return _deviations(-self._nearness()) + _deviations(-self.similarities.max(axis=1))
 
     @cached_property
-    def is_settled(self) -> np.ndarray:
+    def is_settled(self) -> NDArray[np.bool_]:
         """Whether a line's class has lines enough for its center to judge it, shape (M,)."""
-        counts = np.bincount(self.class_of, minlength=len(self.classes))
+        counts = np.bincount(self.class_of[self.is_trusted], minlength=len(self.classes))
         return np.asarray(counts[self.class_of] >= _FEWEST)
-
-    def twins(self, limit: float = TWIN_LIMIT) -> list[Twins]:
-        """Return the pairs of classes that the tower tells apart on less than a share of lines."""
-        n_classes = len(self.classes)
-        wins = np.ones((n_classes, n_classes), dtype=np.float32)
-        counts = np.bincount(self.class_of, minlength=n_classes)
-        for at in np.flatnonzero(counts):
-            rows = self.class_of == at
-            wins[at] = (self.own[rows][:, None] > self.similarities[rows]).mean(axis=0)
-        told_apart = (wins + wins.T) / 2
-        return [
-            Twins(self.classes[a], self.classes[b], float(told_apart[a, b]))
-            for a, b in np.argwhere(np.triu(told_apart < limit, k=1))
-            if min(counts[a], counts[b]) >= _FEWEST
-        ]
 
     def near_pairs(self, limit: float) -> list[tuple[int, int, float]]:
         """Return (earlier line, later line, cosine) of lines of one class nearer than a limit."""
@@ -183,30 +204,31 @@ class Geometry:
     @cached_property
     def _sums(self) -> FloatArray:
         sums = np.zeros((len(self.classes), self.lines.shape[1]), dtype=np.float32)
-        np.add.at(sums, self.class_of, self.lines)
+        np.add.at(sums, self.class_of, self.lines * self.is_trusted[:, None])
         return sums
 
+    @cached_property
+    def _named(self) -> tuple[FloatArray, float, float]:
+        """Return center and name together, (M, C), and what their margins are measured by."""
+        by_name = self.lines @ self.names.T  # (M, D) @ (D, C) -> (M, C)
+        scores = self.similarities / _spread(self.similarities) + by_name / _spread(by_name)
+        rows = np.arange(len(scores))
+        spread = scores[rows, self.rivals] - scores[rows, self.class_of]
+        return scores, *_middle_and_unit(spread)
+
     def _nearness(self) -> FloatArray:
-        """Return the mean cosine of each line to its few nearest lines, shape (M,)."""
-        k = min(_N_NEAREST, len(self.lines) - 1)
-        nearness = np.zeros(len(self.lines), dtype=np.float32)
+        """Return the mean cosine of each line to the few lines nearest to it, shape (M,)."""
+        k = min(_N_NEAREST, int(self.is_trusted.sum()) - 1)
+        nearness = np.zeros(len(self.readings), dtype=np.float32)
         if k < 1:
             return nearness
-        for start in range(0, len(self.lines), _BLOCK):
-            cosines = self.lines[start : start + _BLOCK] @ self.lines.T
+        for start in range(0, len(self.readings), _BLOCK):
+            cosines = self.readings[start : start + _BLOCK] @ self.readings.T
             rows = np.arange(len(cosines))
             cosines[rows, start + rows] = -np.inf
+            cosines[:, ~self.is_trusted] = -np.inf
             nearness[start : start + _BLOCK] = np.partition(cosines, -k)[:, -k:].mean(axis=1)
         return nearness
-
-    def _share_of_lone_words(self) -> FloatArray:
-        """Return the share of each line's words that hardly any other line has, shape (M,)."""
-        counts = Counter(word for words in self.words for word in set(words))
-        shares = [
-            np.mean([counts[word] <= 2 for word in set(words)]) if words else 1.0
-            for words in self.words
-        ]
-        return np.array(shares, dtype=np.float32)
 
 
 def center_shifts(
@@ -234,6 +256,10 @@ def center_shifts(
 def _unit(vectors: FloatArray) -> FloatArray:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def _spread(values: FloatArray) -> float:
+    return max(float(values.std()), 1e-6)
 
 
 def _middle_and_unit(values: FloatArray, floor: float = 1e-3) -> tuple[float, float]:

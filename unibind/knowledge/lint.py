@@ -25,13 +25,13 @@ from unibind.knowledge.faults import (
 )
 from unibind.knowledge.geometry import (
     MARGIN_LIMIT,
+    MENTION_WEIGHT,
     NAMED_LIMIT,
     STRANGENESS_LIMIT,
-    TWIN_LIMIT,
     Geometry,
 )
-from unibind.knowledge.names import NameFinder, words_of
 from unibind.knowledge.prompts import find_prompts
+from unibind.knowledge.twins import P_LIMIT, twins_in
 from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.protocols import Encoder
 
@@ -39,7 +39,6 @@ __all__ = ["Finding", "lint", "quarantined"]
 
 _NEAR_COSINE: Final = 0.92
 _NEAR_OVERLAP: Final = 0.75  # share of words that two lines have in common
-_BARE_TWIN: Final = 0.55
 _MAX_WORDS: Final = 50
 _MIN_WORDS: Final = 4
 _NOT_MISPLACED: Final = frozenset({"duplicate", "near-duplicate", "truncated", "too-long"})
@@ -98,7 +97,7 @@ def lint(
     if encoder is not None and len(base.lines) > 1:
         # A line that is already at fault says nothing about where its class lies.
         known = {f.row for f in findings if f.severity != "note" and f.kind not in _NOT_MISPLACED}
-        geometry = Geometry.of(base, encoder, readable=visible)
+        geometry = Geometry.of(base, encoder, readable=visible, distrusted=known)
         findings += _near_copies(geometry, {f.row for f in findings if f.kind == "duplicate"})
         findings += [f for f in _misplaced(base, geometry) if f.row not in known]
         findings += _too_close(base, geometry)
@@ -225,55 +224,59 @@ def _overlaps(words: Sequence[Sequence[str]]) -> Iterator[tuple[int, int, float]
 
 
 def _misplaced(base: KnowledgeBase, geometry: Geometry) -> Iterator[Finding]:
-    finder = NameFinder(base.classes)
-    class_words = [set(words_of(name)) for name in base.classes]
-    for at in np.flatnonzero(geometry.is_settled):
-        row, own = int(at) + 1, int(geometry.class_of[at])
-        words = geometry.words[at]
+    for at in np.flatnonzero(geometry.is_settled).tolist():
         margin, rival = float(geometry.margins[at]), base.classes[geometry.rivals[at]]
         if geometry.strangeness[at] > STRANGENESS_LIMIT:
             yield Finding(
-                row,
+                at + 1,
                 "outlier",
                 "warning",
-                f"unlike its class and every other line ({geometry.strangeness[at]:.1f} "
-                f"deviations, limit {STRANGENESS_LIMIT})",
+                f"far from every other line ({geometry.strangeness[at]:.1f} deviations, limit "
+                f"{STRANGENESS_LIMIT})",
                 "drop it unless it is about the class: it would drag the center",
             )
         elif margin > MARGIN_LIMIT:
             yield Finding(
-                row,
+                at + 1,
                 "misplaced",
                 "warning",
                 f"nearer to {rival!r} ({margin:.1f} deviations, limit {MARGIN_LIMIT})",
                 f"drop it, or move it to {rival!r}",
             )
-        if class_words[own] & set(words):
-            continue
-        margins = {other: geometry.margin_to(int(at), other) for other in finder.named(words)}
-        if margins:
-            other = max(margins, key=lambda name: margins[name])
-            yield Finding(
-                row,
-                "names-other-class",
-                "warning" if margins[other] > NAMED_LIMIT else "note",
-                f"names {base.classes[other]!r} and not {base.classes[own]!r} "
-                f"({margins[other]:.1f} deviations nearer, limit {NAMED_LIMIT})",
-                f"say what holds of {base.classes[own]!r} without naming another class",
-            )
+        yield from _names_another(base, geometry, at)
+
+
+def _names_another(base: KnowledgeBase, geometry: Geometry, at: int) -> Iterator[Finding]:
+    mentions = geometry.mentions
+    evidence = {
+        other: geometry.margin_to(at, other) + MENTION_WEIGHT * mentions.weights[other]
+        for other in mentions.others[at]
+    }
+    if evidence:
+        other = max(evidence, key=lambda name: evidence[name])
+        own = base.lines[at].class_name
+        yield Finding(
+            at + 1,
+            "names-other-class",
+            "warning" if evidence[other] > NAMED_LIMIT else "note",
+            f"names {base.classes[other]!r} and not {own!r} ({evidence[other]:.1f} deviations "
+            f"nearer, limit {NAMED_LIMIT})",
+            f"say what holds of {own!r} without naming another class",
+        )
 
 
 def _too_close(base: KnowledgeBase, geometry: Geometry) -> Iterator[Finding]:
     first_row: dict[str, int] = {}
     for row, line in enumerate(base.lines, start=1):
         first_row.setdefault(line.class_name, row)
-    for twins in geometry.twins():
+    for twins in twins_in(geometry):
+        p_value = f"{twins.p_value:.2f}, limit {P_LIMIT}"
         yield Finding(
             first_row[twins.first],
             "classes-too-close",
-            "warning" if twins.told_apart < _BARE_TWIN else "note",
-            f"{twins.first!r} and {twins.second!r}: the text tower puts {twins.told_apart:.0%} of "
-            f"their lines on the right side, 50 % is guessing, {TWIN_LIMIT:.0%} the limit",
+            "warning" if twins.is_one else "note",
+            f"{twins.first!r} and {twins.second!r}: their means have cosine {twins.likeness:.2f}; "
+            f"lines shared out at random are as far apart with p = {p_value}",
             "ask what tells them apart: unibind knowledge build NAME --contrast 4",
         )
 
