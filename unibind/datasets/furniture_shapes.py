@@ -88,7 +88,8 @@ def _placed(
     low, high = vertices[used].min(axis=0), vertices[used].max(axis=0)
     extent = np.where(high > low, high - low, 1.0)
     middle = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
-    return (vertices - middle) / extent * sides_m
+    placed: npt.NDArray[np.float64] = (vertices - middle) / extent * sides_m
+    return placed
 
 
 FURNITURE_SHAPES = NamedSet(
