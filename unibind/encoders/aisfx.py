@@ -68,7 +68,8 @@ class Aisfx:
         features = [
             self._trunk(windows[start : start + _BATCH]) for start in range(0, len(windows), _BATCH)
         ]
-        return np.concatenate(features).mean(axis=0, keepdims=True)
+        mean: FloatArray = np.concatenate(features).mean(axis=0, keepdims=True)
+        return mean
 
 
 def log_mel(samples: FloatArray) -> FloatArray:
@@ -131,7 +132,7 @@ def _network(file: Path) -> "nn.Module":
     from unibind.encoders.networks.aisfx import Aisfx as Network
 
     # Beside the weights stands how many classes each training library had, as numpy integers.
-    harmless = [
+    harmless: list[Any] = [
         (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]
         np.dtype,
         np.dtypes.Int64DType,
