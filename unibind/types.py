@@ -11,7 +11,7 @@ How an item is called on its way: *item* (raw) -> *feature* (encoder output, wid
 temperature). A *label* is a class's name; a *key* is the user's id of a stored item.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "ProgressCallback",
     "Reason",
     "SpaceId",
+    "Window",
     "WriterSettings",
     "WrittenAnswer",
     "WritingRequest",
@@ -48,6 +49,25 @@ SpaceId = NewType("SpaceId", str)
 
 ProgressCallback = Callable[[int, int], None]
 """Called as ``progress(n_done, n_total)`` by long work; the caller decides how to show it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A stretch of a longer recording, as an item of its own.
+
+    Attributes:
+        start_s: Its begin, from the beginning of the file.
+        end_s: Its end.
+        item: What the modality's `accept` takes.
+    """
+
+    start_s: float
+    end_s: float
+    item: Any
+
+    def key(self, name: str) -> str:
+        """Return the key of the window of a file: ``film.mp4#t=12.0-16.0``."""
+        return f"{name}#t={self.start_s:.1f}-{self.end_s:.1f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,8 @@ class Modality:
         limits: What is refused above, by name with its unit: ``{"duration_s": 3600}``.
         draw: Makes a picture of an item, uint8 sRGB, shape (H, W, 3), for a person to check what
             was read.
+        cut: Cuts a file's content into windows of time, for searches that shall find the moment:
+            called with the content, ``window_s`` and ``stride_s`` (None: no overlap).
         before: Modalities that a file is not, if this one reads it too: ``("image",)``, because
             every animation can also be read as its first picture.
     """
@@ -80,6 +102,7 @@ class Modality:
     options: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     draw: Callable[[Any], npt.NDArray[np.uint8]] | None = None
+    cut: Callable[..., Iterator[Window]] | None = None
     before: tuple[str, ...] = ()
 
     def with_options(self, options: Mapping[str, Json]) -> "Modality":
@@ -95,7 +118,10 @@ class Modality:
         if not options:
             return self
         return replace(
-            self, read=partial(self.read, **options), accept=partial(self.accept, **options)
+            self,
+            read=partial(self.read, **options),
+            accept=partial(self.accept, **options),
+            cut=None if self.cut is None else partial(self.cut, **options),
         )
 
 

@@ -364,9 +364,9 @@ def test_windows_cover_the_video_and_hold_the_frames_of_their_time(mp4):
         (1.0, 1.5),
         (1.5, 2.0),
     ]
-    assert [shown(each.clip) for each in windows] == [[1, 3], [6, 8], [11, 13], [16, 18]]
+    assert [shown(each.item) for each in windows] == [[1, 3], [6, 8], [11, 13], [16, 18]]
     assert windows[2].key("a/film.mp4") == "a/film.mp4#t=1.0-1.5"
-    assert all(accept(each.clip) is each.clip for each in windows)
+    assert all(accept(each.item) is each.item for each in windows)
 
 
 @pytest.mark.parametrize("stride_s", [0.2, 0.3, 0.7])
@@ -375,7 +375,7 @@ def test_windows_that_overlap_or_leave_gaps_hold_what_read_would_find(mp4, strid
     for window in cut(mp4, window_s=0.5, stride_s=stride_s, n_frames=3):
         middles = window.start_s + (np.arange(3) + 0.5) / 3 * (window.end_s - window.start_s)
         numbers = [int((footage.times_s <= middle + 1e-6).sum()) - 1 for middle in middles]
-        assert shown(window.clip) == sorted(set(numbers))
+        assert shown(window.item) == sorted(set(numbers))
 
 
 def test_a_short_rest_is_left_to_the_last_window_and_a_long_one_is_a_window(mp4):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unibind.cli.index_files import add_rows, batches_of, items_of
+from unibind.cli.index_files import add_rows, add_windows, batches_of, items_of
 from unibind.cli.output import AsJson, emit, progress
 from unibind.cli.search import condition_of
 
@@ -49,6 +49,17 @@ def add(
     metadata: Annotated[
         str | None, typer.Option(help="A JSON object kept beside every item.")
     ] = None,
+    windows: Annotated[
+        float | None,
+        typer.Option(
+            help="Store windows of so many seconds instead of whole files, under keys as "
+            "film.mp4#t=12.0-16.0."
+        ),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        typer.Option(help="Seconds from window to window; a window's length by default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed files and store them under their paths; durable once this returns."""
@@ -63,7 +74,13 @@ def add(
     n_done, failures = 0, []
     with progress("adding") as bar:
         for name, rows in batches_of(items, modality):
-            failures += add_rows(engine, name, rows, common)
+            if windows is None:
+                failures += add_rows(engine, name, rows, common)
+            else:
+                for row in rows:
+                    failures += add_windows(
+                        engine, name, row, common, window_s=windows, stride_s=stride
+                    )
             n_done += len(rows)
             bar(n_done, len(items))
     n_added = len(items) - len(failures)

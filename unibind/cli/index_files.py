@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unibind.datasets import LabelledItem
     from unibind.engine import Engine
 
-__all__ = ["add_rows", "batches_of", "items_of"]
+__all__ = ["add_rows", "add_windows", "batches_of", "items_of"]
 
 _BATCH = 64
 
@@ -53,22 +53,7 @@ def add_rows(
     """Store rows and return those that cannot be read, with why; the others are stored."""
     from unibind.errors import InvalidInputError
 
-    metadata = [
-        {
-            name: value
-            for name, value in {
-                "path": os.fspath(item.path),
-                "label": item.label,
-                "caption": item.caption,
-                "group": item.group,
-                "split": item.split,
-                **item.extra,
-                **common,
-            }.items()
-            if value is not None
-        }
-        for item in rows
-    ]
+    metadata = [_metadata(item, common) for item in rows]
     try:
         keys = [item.key for item in rows]
         engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
@@ -79,3 +64,51 @@ def add_rows(
             return [{"key": rows[0].key, "error": str(error)}]
         return [failure for row in rows for failure in add_rows(engine, modality, [row], common)]
     return []
+
+
+def add_windows(
+    engine: "Engine",
+    modality: str,
+    row: "LabelledItem",
+    common: dict[str, Any],
+    *,
+    window_s: float,
+    stride_s: float | None,
+) -> list[dict[str, str]]:
+    """Store windows of time of a file, each under its own key with where it begins and ends.
+
+    Returns:
+        The file with why, if it cannot be read; windows before the place of the damage are stored.
+    """
+    from unibind.encoders.pipeline import read_file
+    from unibind.errors import InvalidInputError
+
+    cut = engine.encoder(modality).modality.cut
+    try:
+        if cut is None:
+            raise InvalidInputError(f"{modality} has no windows of time; leave out --windows")
+        windows = cut(read_file(row.path), window_s=window_s, stride_s=stride_s)
+        while batch := list(islice(windows, _BATCH // 8)):
+            metadata = [
+                {**_metadata(row, common), "start_s": each.start_s, "end_s": each.end_s}
+                for each in batch
+            ]
+            keys = [each.key(row.key) for each in batch]
+            engine.add(modality, [each.item for each in batch], keys=keys, metadata=metadata)
+    except InvalidInputError as error:
+        warn(f"left out: {row.key}: {error}")
+        return [{"key": row.key, "error": str(error)}]
+    return []
+
+
+def _metadata(item: "LabelledItem", common: dict[str, Any]) -> dict[str, Any]:
+    told = {
+        "path": os.fspath(item.path),
+        "label": item.label,
+        "caption": item.caption,
+        "group": item.group,
+        "split": item.split,
+        **item.extra,
+        **common,
+    }
+    return {name: value for name, value in told.items() if value is not None}

@@ -17,7 +17,7 @@ from unibind.errors import InvalidInputError
 from unibind.protocols import Encoder
 from unibind.types import FloatArray, IntArray, Json, Modality, ProgressCallback
 
-__all__ = ["MAX_FILE_BYTES", "Encoded", "Failure", "encode_sources", "read_source"]
+__all__ = ["MAX_FILE_BYTES", "Encoded", "Failure", "encode_sources", "read_file", "read_source"]
 
 MAX_FILE_BYTES = 2**30
 """A larger file, 1 GiB, is refused: it would be held in memory whole."""
@@ -272,11 +272,16 @@ def _content_of(modality: Modality, source: Any) -> bytes | None:
     if isinstance(source, bytes):
         return source
     if isinstance(source, os.PathLike) or (isinstance(source, str) and not modality.str_is_item):
-        return _read_file(Path(source))
+        return read_file(Path(source))
     return None
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        InvalidInputError: It is missing, unreadable, no plain file or above `MAX_FILE_BYTES`.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -18,7 +18,7 @@ from unibind.modalities.video_footage import (
     Footage,
     open_footage,
 )
-from unibind.types import Modality
+from unibind.types import Modality, Window
 
 __all__ = [
     "MAX_DECODING_S",
@@ -26,7 +26,6 @@ __all__ = [
     "READING",
     "VIDEO",
     "Clip",
-    "Window",
     "accept",
     "cut",
     "draw",
@@ -65,25 +64,6 @@ class Clip:
     frames: UInt8Array
     times_s: npt.NDArray[np.float64]
     duration_s: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Window:
-    """A stretch of a longer video.
-
-    Attributes:
-        start_s: Its begin, from the beginning of the file.
-        end_s: Its end.
-        clip: Its frames.
-    """
-
-    start_s: float
-    end_s: float
-    clip: Clip
-
-    def key(self, name: str) -> str:
-        """Return the key of the window of a file: ``film.mp4#t=12.0-16.0``."""
-        return f"{name}#t={self.start_s:.1f}-{self.end_s:.1f}"
 
 
 def read(
@@ -154,7 +134,7 @@ def cut(
     *,
     window_s: float,
     stride_s: float | None = None,
-    n_frames: int = 8,
+    n_frames: int | str = 8,
     frames_per_s: float | None = None,
 ) -> Iterator[Window]:
     """Yield windows of a long video, so that a search finds the moment and not only the film.
@@ -234,6 +214,7 @@ VIDEO = Modality(
         "kept_frames": MAX_KEPT,
     },
     draw=draw,
+    cut=cut,
     before=("image",),
 )
 
