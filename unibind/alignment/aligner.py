@@ -2,36 +2,68 @@
 
     head = Aligner().fit(inputs, Targets.from_labels(labels, centers), space=..., encoder=...)
 
-Whatever is not fixed by hand is chosen on classes that a fit has not seen: the strength of the
-ridge, the weight of the semantic prior, and the penalty of seen classes.
+Whatever is not fixed by hand is chosen on classes that a fit has not seen: the kind of head, the
+strength of the ridge, the steps of contrastive training, the weight of the semantic prior, the
+penalty of seen classes, and how sure to be.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from unibind.alignment.attributes import MEASURED_WEIGHT
+from unibind.alignment.calibration import Calibration, Regime
+from unibind.alignment.fits import Fits, open_fits
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.heads import Head, fuse
-from unibind.alignment.hubs import without_hubs
-from unibind.alignment.ridge import RidgeFits, RidgePath
-from unibind.alignment.stacking import choose_penalty
+from unibind.alignment.heldout import HeldOut, Jury
+from unibind.alignment.ridge import RidgePath
 from unibind.alignment.targets import Targets
 from unibind.errors import InvalidInputError
-from unibind.types import FloatArray, IntArray, ProgressCallback, SpaceId
+from unibind.types import FloatArray, Json, ProgressCallback, SpaceId
 
-__all__ = ["Aligner", "Choice"]
+if TYPE_CHECKING:  # torch, only if a head is trained by contrast
+    from unibind.alignment.contrast import Contrast, Moved
+    from unibind.alignment.rounds import Round
+
+__all__ = ["METHODS", "Aligner", "Choice", "Source"]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
-MAX_REFERENCES = 1000
-MEASURED_WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
-TEMPERATURES = (0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15)
+METHODS = ("ridge", "linear", "low-rank", "mlp", "auto")
 
+Method = Literal["ridge", "linear", "low-rank", "mlp", "auto"]
+Watcher = Callable[["Round"], None]
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """One modality's training items.
+
+    Attributes:
+        inputs: What `head_inputs` made of their features, shape (N, F').
+        targets: What each is pulled towards.
+        encoder: Fingerprint of the encoder that made the features.
+        prior: Their embeddings by the semantic prior, shape (N, D), if there is one.
+        judged: Which of them the choices are judged on; all by default. Items of a second source
+            can help to train without having a say.
+        measured: Log likelihood ratios of the targets by what instruments measured on them, shape
+            (N, U): only their weight is chosen, where one modality is trained alone.
+        path: `RidgePath.of(inputs)`, if it is at hand; most of a ridge's time goes into it.
+    """
+
+    inputs: FloatArray
+    targets: Targets
+    encoder: str
+    prior: FloatArray | None = None
+    judged: Sequence[bool] | None = None
+    measured: FloatArray | None = None
+    path: RidgePath | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,22 +71,16 @@ class Choice:
     """What held-out classes chose.
 
     Attributes:
-        strength: Of the ridge.
         prior_weight: Of the semantic prior; 0 without one.
-        reciprocal_rank: Mean reciprocal rank of the right class among the held-out ones.
-        temperature: With the highest likelihood of the held-out items' classes.
-        measured_weight: Of measured attributes, with the highest likelihood too.
-        seen_penalty: With the highest harmonic mean of seen and unseen accuracy.
-        references: Embeddings of items by fits that had not seen their class, shape (M, D).
+        unseen: Mean reciprocal rank of the right class among the held-out ones.
+        worth: What the choice was made by: that, and the same of trained classes.
+        held_out: The judged items, as fits carry them that had not seen their class.
     """
 
-    strength: float
     prior_weight: float
-    reciprocal_rank: float
-    temperature: float
-    measured_weight: float
-    seen_penalty: float
-    references: FloatArray
+    unseen: float
+    worth: float
+    held_out: HeldOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +88,27 @@ class Aligner:
     """How a head is made. A value; `fit` returns a new head and changes nothing here.
 
     Attributes:
-        method: ``"ridge"``, closed form, for unseen classes and search; or ``"linear"``, trained
-            by contrast from there on, for a closed set of classes.
+        method: ``"ridge"``, closed form; ``"linear"``, ``"low-rank"`` or ``"mlp"``, trained by
+            contrast from the ridge solution on, for as long as classes are found better that were
+            held out; or ``"auto"``, whichever of these finds them best.
         strength: Of the ridge; None chooses it on held-out classes.
         prior_weight: Of the semantic prior; None chooses it on held-out classes.
         n_folds: Into how many parts the classes are split to choose.
-        seed: Of the split, and of the batches of the linear head.
+        seed: Of the split, and of contrastive training.
+        contrast: How contrastive heads are trained; None takes the defaults.
     """
 
-    method: Literal["ridge", "linear"] = "ridge"
+    method: Method = "ridge"
     strength: float | None = None
     prior_weight: float | None = None
     n_folds: int = 5
     seed: int = 0
+    contrast: "Contrast | None" = field(default=None)
 
     def __post_init__(self) -> None:
-        if self.method not in ("ridge", "linear"):
+        if self.method not in METHODS:
             raise InvalidInputError(
-                f"no head is made by {self.method!r}; there are 'ridge' and 'linear'"
+                f"no head is made by {self.method!r}; there are {', '.join(METHODS)}"
             )
         if self.n_folds < 2:
             raise InvalidInputError(f"{self.n_folds} folds; at least 2 are needed to leave one out")
@@ -96,121 +125,295 @@ class Aligner:
         measured: FloatArray | None = None,
         path: RidgePath | None = None,
         progress: ProgressCallback | None = None,
+        watch: Watcher | None = None,
+        checkpoint: Path | None = None,
     ) -> Head:
         """Return the head that carries inputs to their targets.
 
         Args:
-            inputs: What `head_inputs` made of the training items' features, shape (N, F').
-            targets: What each item is pulled towards.
+            inputs: As in `Source`; many of them may be mapped from disk.
+            targets: As in `Source`.
             space: Where the targets live.
-            encoder: Fingerprint of the encoder that made the features.
-            prior: Embeddings of the items by the semantic prior, shape (N, D), if there is one.
-            judged: Which items the choices are judged on; all by default. Items of a second
-                source can help to train without having a say.
-            measured: Log likelihood ratios of the targets by what instruments measured on the
-                items, shape (N, U): only their weight is chosen.
-            path: `RidgePath.of(inputs)`, if it is at hand; most of the time goes into it.
-            progress: Called as the linear head trains.
+            encoder: As in `Source`.
+            prior: As in `Source`.
+            judged: As in `Source`.
+            measured: As in `Source`.
+            path: As in `Source`.
+            progress: Called as contrastive training goes on, or as many rows are read.
+            watch: Called with each look at the held-out classes.
+            checkpoint: A folder in which contrastive training keeps what it would need to go on.
 
         Raises:
             InvalidInputError: Too few items, or all of one class; features that are all equal or
                 NaN; or not one target, prior and vote for each item.
         """
-        rows = check_rows(inputs, width=inputs.shape[-1], what="features")
-        _check_count("targets", len(targets.rows), len(rows))
-        if len(targets.names) < 2:
-            raise InvalidInputError(
-                f"all items belong to {targets.names[0]!r}; a head needs at least two classes or "
-                "captions to tell apart"
-            )
-        if prior is not None:
-            prior = check_rows(prior, width=targets.points.shape[1], what="semantic priors")
-            _check_count("semantic priors", len(prior), len(rows))
-        path = path or RidgePath.of(rows)
-        fits = path.towards(targets.of_items())
-        choice = self._choose(fits, targets, prior, measured, _votes(judged, len(rows)))
-        weight, bias = fits.solve(choice.strength)
-        temperature = choice.temperature
-        if self.method == "linear":
-            from unibind.alignment.linear import Contrast, fit_linear  # torch, only if asked for
-
-            trained = fit_linear(
-                (rows - path.mean) / path.scale,
-                targets,
-                start=(weight, bias),
-                contrast=Contrast(),
-                seed=self.seed,
-                progress=progress,
-            )
-            weight, bias, temperature = trained.weight, trained.bias, trained.temperature
-        return Head(
-            weight=weight,
-            bias=bias,
-            mean=path.mean,
-            scale=path.scale,
-            space=space,
-            encoder=encoder,
-            temperature=temperature,
-            prior_weight=choice.prior_weight,
-            **(
-                {}
-                if choice.measured_weight is None
-                else {"measured_weight": choice.measured_weight}
-            ),
-            seen=targets.names if targets.are_classes else (),
-            seen_penalty=choice.seen_penalty,
-            references=choice.references,
-            params={
-                "method": self.method,
-                "strength": choice.strength,
-                "n_folds": self.n_folds,
-                "seed": self.seed,
-                "n_items": len(rows),
-                "n_targets": len(targets.names),
-            },
-            metrics={"held_out_reciprocal_rank": round(choice.reciprocal_rank, 4)},
+        source = Source(inputs, targets, encoder, prior, judged, measured, path)
+        heads = self.fit_joint(
+            {"": source}, space=space, progress=progress, watch=watch, checkpoint=checkpoint
         )
+        return heads[""]
 
-    def _choose(
+    def fit_joint(
         self,
-        fits: RidgeFits,
+        sources: Mapping[str, Source],
+        *,
+        space: SpaceId,
+        progress: ProgressCallback | None = None,
+        watch: Watcher | None = None,
+        checkpoint: Path | None = None,
+    ) -> dict[str, Head]:
+        """Return a head for each modality, trained together.
+
+        Each step of contrastive training draws equally many items of each modality, and items of
+        one class attract each other across them; a class is held out of all modalities at once. A
+        ridge has no steps: it is the same as if each were fitted alone.
+
+        Args:
+            sources: Modality name to its items.
+            space: As in `fit`.
+            progress: As in `fit`.
+            watch: As in `fit`.
+            checkpoint: As in `fit`.
+
+        Raises:
+            InvalidInputError: As in `fit`, or there is no modality.
+        """
+        if not sources:
+            raise InvalidInputError("no modality to train; give at least one")
+        shared = _on_one_list([each.targets for each in sources.values()])
+        entries = [
+            _Entry(self, _checked(source), targets, progress)
+            for source, targets in zip(sources.values(), shared, strict=True)
+        ]
+        made: list[_Made] = [entry.by_ridge() for entry in entries]
+        compared: dict[str, Json] = {}
+        if self.method != "ridge":
+            made, compared = _by_contrast(self, entries, made, progress, watch, checkpoint)
+        return {
+            name: entry.head(each, space, compared)
+            for name, entry, each in zip(sources, entries, made, strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """A head in the making: how, its numbers, and what held-out classes chose for it."""
+
+    method: str
+    weight: FloatArray
+    bias: FloatArray
+    choice: Choice
+    hidden: "Moved | None" = None
+    n_steps: int = 0
+
+
+class _Entry:
+    """One modality on its way to a head."""
+
+    def __init__(
+        self,
+        aligner: Aligner,
+        source: Source,
         targets: Targets,
-        prior: FloatArray | None,
-        measured: FloatArray | None,
-        votes: npt.NDArray[np.bool_],
-    ) -> Choice:
-        folds = targets.folds(self.n_folds, seed=self.seed, among=targets.rows[votes])
-        said = [rows[votes[rows]] for rows in folds]
-        strengths = STRENGTHS if self.strength is None else (self.strength,)
-        weights = PRIOR_WEIGHTS if self.prior_weight is None else (self.prior_weight,)
-        ranks = {}
+        progress: ProgressCallback | None,
+    ) -> None:
+        self.aligner, self.source, self.targets = aligner, source, targets
+        votes = _votes(source.judged, len(source.inputs))
+        self.jury = Jury.of(targets, votes, n_folds=aligner.n_folds, seed=aligner.seed)
+        self.prior = None if source.prior is None else np.asarray(source.prior[self.jury.rows])
+        self.fits: Fits = open_fits(source.inputs, self.jury, path=source.path, progress=progress)
+        self.strength = 0.0
+
+    def by_ridge(self) -> _Made:
+        """Return the ridge of the strength, beside the prior of the weight, that rank best."""
+        strengths = STRENGTHS if self.aligner.strength is None else (self.aligner.strength,)
+        choices = {}
         for strength in strengths:
-            projected = unit(fits.left_out(strength, folds))
-            for weight in weights if prior is not None else (0.0,):
-                held_out = _HeldOut(fuse(projected, prior, weight), targets, said, self.seed)
-                ranks[strength, weight] = held_out.reciprocal_rank()
-        strength, weight = _best(ranks)
-        unseen = fuse(unit(fits.left_out(strength, folds)), prior, weight)
-        held_out = _HeldOut(unseen, targets, said, self.seed)
-        penalty = 0.0
-        if targets.are_classes:
-            one_by_one = [np.array([row]) for row in np.flatnonzero(votes)]
-            seen = fuse(unit(fits.left_out(strength, one_by_one)), prior, weight)
-            penalty = held_out.seen_penalty(seen)
-        temperature = held_out.temperature()
-        return Choice(
-            strength=strength,
-            prior_weight=weight,
-            reciprocal_rank=ranks[strength, weight],
-            temperature=temperature,
-            measured_weight=(
-                MEASURED_WEIGHT
-                if measured is None
-                else held_out.measured_weight(measured, temperature)
-            ),
+            unseen = unit(self.fits.without_class(strength))
+            for weight in self.weights():
+                choices[strength, weight] = self.choice(
+                    unseen, lambda at=strength: self.fits.without_item(at), weight
+                )
+        self.strength, weight = _best({at: each.worth for at, each in choices.items()})
+        solution = self.fits.solve(self.strength)
+        return _Made("ridge", *solution, choices[self.strength, weight])
+
+    def weights(self) -> tuple[float, ...]:
+        """Return the weights of the prior that come into question."""
+        if self.prior is None:
+            return (0.0,)
+        given = self.aligner.prior_weight
+        return PRIOR_WEIGHTS if given is None else (given,)
+
+    def choice(self, unseen: FloatArray, seen: Callable[[], FloatArray], weight: float) -> Choice:
+        """Return what comes of a weight of the prior.
+
+        Args:
+            unseen: The judged items by fits without their class, unit length, shape (J, D).
+            seen: Makes the same by fits without the item, of any length.
+            weight: Of the prior.
+        """
+        held_out = self.jury.hold_out(
+            fuse(unseen, self.prior, weight), lambda: fuse(unit(seen()), self.prior, weight)
+        )
+        unseen_rank = float(held_out.reciprocal_ranks().mean())
+        return Choice(weight, unseen_rank, held_out.worth(), held_out)
+
+    def best_weight(self, unseen: FloatArray, seen: Callable[[], FloatArray]) -> Choice:
+        """Return the choice of the weight that ranks best."""
+        choices = {weight: self.choice(unseen, seen, weight) for weight in self.weights()}
+        return choices[_best({weight: each.worth for weight, each in choices.items()})]
+
+    def measured_weight(self, held_out: HeldOut, temperature: float) -> float:
+        """Return the weight of what instruments measured, beside scores of a temperature."""
+        if self.source.measured is None:
+            return MEASURED_WEIGHT
+        return held_out.measured_weight(self.source.measured[self.jury.rows], temperature)
+
+    def head(self, made: _Made, space: SpaceId, compared: Mapping[str, Json]) -> Head:
+        """Return the finished head."""
+        choice, targets = made.choice, self.targets
+        held_out = choice.held_out
+        penalty = held_out.seen_penalty() if targets.are_classes else 0.0
+        calibrations: dict[Regime, Calibration] = held_out.calibrations(penalty)
+        trained = np.unique(targets.rows)
+        pulled = targets.rows[self.jury.rows[held_out.references]]
+        rest = {}
+        if made.hidden is not None and made.hidden.outward.size:
+            rest = {
+                "hidden": made.hidden.hidden,
+                "hidden_bias": made.hidden.hidden_bias,
+                "outward": made.hidden.outward,
+            }
+        return Head(
+            weight=made.weight,
+            bias=made.bias,
+            mean=self.fits.mean,
+            scale=self.fits.scale,
+            space=space,
+            encoder=self.source.encoder,
+            temperature=calibrations["unseen"].temperature,
+            prior_weight=choice.prior_weight,
+            measured_weight=self.measured_weight(held_out, calibrations["unseen"].temperature),
+            seen=tuple(targets.names[row] for row in trained) if targets.are_classes else (),
             seen_penalty=penalty,
             references=held_out.embeddings[held_out.references],
+            reference_points=targets.points[pulled],
+            offset=held_out.offset.astype(np.float32),
+            calibrations=calibrations,
+            params={
+                "method": made.method,
+                "strength": self.strength,
+                "n_folds": self.aligner.n_folds,
+                "seed": self.aligner.seed,
+                "n_items": len(self.source.inputs),
+                "n_targets": len(trained),
+                **({"n_steps": made.n_steps} if made.method != "ridge" else {}),
+                **({"compared": dict(compared)} if compared else {}),
+            },
+            metrics={
+                "held_out_reciprocal_rank": round(choice.unseen, 4),
+                "held_out_worth": round(choice.worth, 4),
+            },
+            **rest,
         )
+
+
+def _by_contrast(
+    aligner: Aligner,
+    entries: "list[_Entry]",
+    ridges: list[_Made],
+    progress: ProgressCallback | None,
+    watch: Watcher | None,
+    checkpoint: Path | None,
+) -> tuple[list[_Made], dict[str, Json]]:
+    """Return the heads of the shape and number of steps that find held-out classes best."""
+    from unibind.alignment.contrast import Contrast
+    from unibind.alignment.rounds import Trainee, compare
+
+    contrast = aligner.contrast or Contrast()
+    trainees = [
+        Trainee(
+            inputs=entry.source.inputs,
+            fits=entry.fits,
+            jury=entry.jury,
+            strength=entry.strength,
+            prior=entry.source.prior,
+            prior_weight=ridge.choice.prior_weight,
+        )
+        for entry, ridge in zip(entries, ridges, strict=True)
+    ]
+    shapes = ("linear", "low-rank", "mlp") if aligner.method == "auto" else (aligner.method,)
+    outcome = compare(
+        trainees,
+        contrast,
+        shapes,
+        seed=aligner.seed,
+        progress=progress,
+        watch=watch,
+        checkpoint=checkpoint,
+    )
+    if outcome.moved is None:
+        return ridges, outcome.table
+    made = []
+    for place, (entry, moved) in enumerate(zip(entries, outcome.moved, strict=True)):
+        unseen, seen = outcome.unseen[place], outcome.seen[place]
+        choice = entry.best_weight(unit(unseen), lambda rows=seen: rows)
+        made.append(_Made(outcome.shape, moved.weight, moved.bias, choice, moved, outcome.n_steps))
+    return made, outcome.table
+
+
+def _on_one_list(targets: Sequence[Targets]) -> list[Targets]:
+    """Return the same targets with the names of all of them in one order.
+
+    Raises:
+        InvalidInputError: One name has two points, or classes and captions are mixed.
+    """
+    if len(targets) == 1:
+        return list(targets)
+    names = sorted({name for each in targets for name in each.names})
+    place = {name: row for row, name in enumerate(names)}
+    points = np.zeros((len(names), targets[0].points.shape[1]), dtype=np.float32)
+    for each in targets:
+        rows = [place[name] for name in each.names]
+        known = points[rows].any(axis=1)
+        if len({one.are_classes for one in targets}) > 1 or not np.allclose(
+            points[rows][known], each.points[known], atol=1e-5
+        ):
+            raise InvalidInputError(
+                "modalities that are trained together need the same centers of the same classes"
+            )
+        points[rows] = each.points
+    return [
+        Targets(
+            tuple(names),
+            points,
+            np.array([place[name] for name in each.names], dtype=np.int64)[each.rows],
+            each.are_classes,
+        )
+        for each in targets
+    ]
+
+
+def _checked(source: Source) -> Source:
+    """Return a source whose parts belong together.
+
+    Raises:
+        InvalidInputError: They do not.
+    """
+    rows = check_rows(source.inputs, width=source.inputs.shape[-1], what="features")
+    _check_count("targets", len(source.targets.rows), len(rows))
+    present = np.unique(source.targets.rows)
+    if len(present) < 2:
+        raise InvalidInputError(
+            f"all items belong to {source.targets.names[present[0]]!r}; a head needs at least two "
+            "classes or captions to tell apart"
+        )
+    prior = source.prior
+    if prior is not None:
+        prior = check_rows(prior, width=source.targets.points.shape[1], what="semantic priors")
+        _check_count("semantic priors", len(prior), len(rows))
+    return replace(source, inputs=rows, prior=prior)
 
 
 def _check_count(what: str, found: int, needed: int) -> None:
@@ -221,8 +424,6 @@ def _check_count(what: str, found: int, needed: int) -> None:
 def _votes(judged: Sequence[bool] | None, n_items: int) -> npt.NDArray[np.bool_]:
     votes = np.ones(n_items, dtype=bool) if judged is None else np.asarray(judged, dtype=bool)
     _check_count("entries of judged", len(votes), n_items)
-    if not votes.any():
-        raise InvalidInputError("no item is judged; the choices need at least one")
     return votes
 
 
@@ -234,112 +435,3 @@ def _best(worth: Mapping[_T, float]) -> _T:
     highest, grid = max(worth.values()), list(worth)
     equals = [choice for choice in grid if np.isclose(worth[choice], highest)]
     return min(equals, key=lambda choice: abs(2 * grid.index(choice) + 1 - len(grid)))
-
-
-def _loss(folds: Sequence[tuple[FloatArray, IntArray]]) -> float:
-    """Return the mean cross-entropy of logits, shape (n, u), against labels, over folds."""
-    losses = []
-    for logits, labels in folds:
-        right = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        losses.append(np.logaddexp.reduce(logits, axis=1) - right)
-    return float(np.concatenate(losses).mean())
-
-
-class _HeldOut:
-    """What fits say of items whose classes they had not seen, fold by fold.
-
-    Args:
-        embeddings: Of the N items, each by a fit without its fold, shape (N, D); rows in no fold
-            are never looked at.
-        targets: What each item belongs to.
-        folds: Rows whose outcome counts, per fold.
-        seed: Of the choice of reference items.
-    """
-
-    def __init__(
-        self, embeddings: FloatArray, targets: Targets, folds: Sequence[IntArray], seed: int
-    ) -> None:
-        self.embeddings = embeddings
-        self._targets = targets
-        self._folds = [rows for rows in folds if len(rows)]
-        everyone = np.sort(np.concatenate(self._folds))
-        n_kept = min(MAX_REFERENCES, len(everyone))
-        self.references = np.sort(
-            np.random.default_rng(seed).choice(everyone, size=n_kept, replace=False)
-        )
-
-    def reciprocal_rank(self) -> float:
-        """Return the mean reciprocal rank of each item's point among the points of its fold."""
-        ranks = []
-        for scores, labels in self._within_folds():
-            right = np.take_along_axis(scores, labels[:, None], axis=1)
-            ranks.append(1 / (1 + (scores > right).sum(axis=1)))
-        return float(np.concatenate(ranks).mean())
-
-    def temperature(self) -> float:
-        """Return the temperature under which the items' own points are likeliest."""
-        folds = self._within_folds()
-        return _best(
-            {
-                temperature: -_loss([(scores / temperature, labels) for scores, labels in folds])
-                for temperature in TEMPERATURES
-            }
-        )
-
-    def measured_weight(self, measured: FloatArray, temperature: float) -> float:
-        """Return the weight of measured attributes under which the items' own points are likeliest.
-
-        Args:
-            measured: Log likelihood ratios of the targets, shape (N, U).
-            temperature: Of the scores that they stand beside.
-        """
-        folds = self._within_folds()
-        told = [measured[np.ix_(rows, np.unique(self._targets.rows[rows]))] for rows in self._folds]
-        return _best(
-            {
-                weight: -_loss(
-                    [
-                        (scores / temperature + weight * ratios, labels)
-                        for (scores, labels), ratios in zip(folds, told, strict=True)
-                    ]
-                )
-                for weight in MEASURED_WEIGHTS
-            }
-        )
-
-    def seen_penalty(self, seen: FloatArray) -> float:
-        """Return the mean over folds of the penalty that balances its classes with the rest.
-
-        Args:
-            seen: Embeddings by fits that had seen the item's class, though not the item.
-        """
-        rows_of_all = self._targets.rows
-        counts = np.bincount(rows_of_all, minlength=len(self._targets.names))
-        repeated = counts[rows_of_all] > 1  # only these were seen by a fit without the item
-        candidates = np.concatenate(self._folds)
-        penalties = []
-        for rows in self._folds:
-            others = np.setdiff1d(candidates[repeated[candidates]], rows)
-            if not len(others):
-                continue
-            is_seen = np.ones(len(self._targets.names), dtype=bool)
-            is_seen[rows_of_all[rows]] = False
-            embeddings = np.concatenate([self.embeddings[rows], seen[others]])
-            scores = self._scores(embeddings, self._targets.points, rows)
-            labels = rows_of_all[np.concatenate([rows, others])]
-            penalties.append(choose_penalty(scores, labels, is_seen))
-        return float(np.mean(penalties)) if penalties else 0.0
-
-    def _within_folds(self) -> list[tuple[FloatArray, IntArray]]:
-        """Return per fold the scores against the fold's own points, and which point is right."""
-        outcome = []
-        for rows in self._folds:
-            points, labels = np.unique(self._targets.rows[rows], return_inverse=True)
-            centred = unit(self._targets.points[points] - self._targets.points[points].mean(axis=0))
-            outcome.append((self._scores(self.embeddings[rows], centred, rows), labels))
-        return outcome
-
-    def _scores(self, embeddings: FloatArray, points: FloatArray, fold: IntArray) -> FloatArray:
-        # In use, no reference item is of an unseen class; so none of the fold may be one here.
-        references = self.embeddings[np.setdiff1d(self.references, fold)]
-        return without_hubs(embeddings @ points.T, references @ points.T)

@@ -136,6 +136,10 @@ class ClassCenters:
         """
         return unit(_directions(self.vectors) - self._common())
 
+    def directions(self) -> FloatArray:
+        """Return the K centers of each class, centred, unit length, shape (C, K, D)."""
+        return unit(self.vectors - self._common())
+
     def scores(self, embeddings: FloatArray, *, space: SpaceId | None = None) -> FloatArray:
         """Return how near each embedding is to each class, shape (N, C), cosines in [-1, 1].
 

@@ -9,6 +9,7 @@ from unibind.types import FloatArray
 __all__ = ["check_rows", "softmax", "unit"]
 
 _TINY = 1e-12
+_BLOCK = 2**16
 
 
 def unit(rows: npt.NDArray[np.floating]) -> FloatArray:
@@ -42,7 +43,13 @@ def check_rows(rows: npt.NDArray[np.floating], *, width: int, what: str) -> Floa
             f"{what} have shape {rows.shape}, (N, {width}) was needed; "
             "were they made by another encoder or space?"
         )
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    # In blocks: a table that is mapped from disk must not fill the memory with its mask.
+    bad = np.concatenate(
+        [
+            start + np.flatnonzero(~np.isfinite(rows[start : start + _BLOCK]).all(axis=1))
+            for start in range(0, max(1, len(rows)), _BLOCK)
+        ]
+    )
     if bad.size:
         raise InvalidInputError(
             f"{bad.size} of {len(rows)} {what} are NaN or infinite, first in row {bad[0]}; "

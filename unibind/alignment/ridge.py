@@ -10,7 +10,7 @@ import scipy.linalg
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["RidgeFits", "RidgePath"]
+__all__ = ["RidgeFits", "RidgePath", "check_strength", "standard_scale"]
 
 _CONSTANT = 1e-6
 """An input that varies by less than this share of its mean is taken as constant: it is rounding."""
@@ -56,7 +56,7 @@ class RidgePath:
         # float32 sums of many rows would lose digits.
         mean = inputs.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = inputs.std(axis=0, dtype=np.float64).astype(np.float32)
-        scale = np.where(spread > _CONSTANT * np.abs(mean), spread, np.float32(1))
+        scale = standard_scale(mean, spread)
         z = ((inputs - mean) / scale).astype(np.float64)
         n, width = z.shape
         small = z.T @ z if width <= n else z @ z.T
@@ -152,10 +152,35 @@ class RidgeFits:
             predictions[rows] = self.centred[rows] - residuals + self.bias
         return predictions
 
+    def solve_without(self, strength: float, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the weight and bias of the fit without some rows, exactly.
+
+        Rows whose targets are what a fit without them predicts do not change that fit: it is the
+        fit to those predictions.
+        """
+        filled = (self.centred + self.bias).astype(np.float32)
+        filled[rows] = self.left_out(strength, [rows])[rows]
+        return self.path.towards(filled).solve(strength)
+
     def _shrinkage(self, strength: float) -> Float64Array:
-        if not strength > 0:
-            raise InvalidInputError(f"ridge strength {strength}; it must be above 0")
+        check_strength(strength)
         eigenvalues = self.path.eigenvalues
         penalty = strength * eigenvalues.sum() / len(self.centred)
         shrinkage: Float64Array = 1.0 / (eigenvalues + penalty)
         return shrinkage
+
+
+def standard_scale(mean: FloatArray, spread: FloatArray) -> FloatArray:
+    """Return what inputs are divided by, shape (F,): their spread, 1 where they are constant."""
+    scale: FloatArray = np.where(spread > _CONSTANT * np.abs(mean), spread, np.float32(1))
+    return scale
+
+
+def check_strength(strength: float) -> None:
+    """Check that a ridge strength is above 0.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not strength > 0:
+        raise InvalidInputError(f"ridge strength {strength}; it must be above 0")

@@ -1,7 +1,7 @@
 """What each training item is pulled towards: a class's point, or its own caption."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,12 +23,15 @@ class Targets:
         rows: Point of each item, int64 in [0, U), shape (N,).
         are_classes: Whether the points are classes; captions are not: each says more than one
             thing, so that no list of names tells what was seen in training.
+        centers: The K centers behind each point, unit length, shape (U, K, D), for losses that
+            tell them apart; None if there is but the point.
     """
 
     names: tuple[str, ...]
     points: FloatArray
     rows: IntArray
     are_classes: bool = True
+    centers: FloatArray | None = None
 
     @classmethod
     def from_labels(cls, labels: Sequence[str], centers: ClassCenters) -> "Targets":
@@ -46,7 +49,10 @@ class Targets:
                 "add the classes to the knowledge base, or leave their items out"
             )
         point_of = dict(zip(centers.labels, centers.points(), strict=True))
-        return cls._of(labels, point_of, are_classes=True)
+        targets = cls._of(labels, point_of, are_classes=True)
+        place = {label: c for c, label in enumerate(centers.labels)}
+        kept = [place[name] for name in targets.names]
+        return replace(targets, centers=centers.directions()[kept])
 
     @classmethod
     def from_captions(cls, captions: Sequence[str], embeddings: FloatArray) -> "Targets":

@@ -44,6 +44,9 @@ class HeadMethod(StrEnum):
 
     RIDGE = "ridge"
     LINEAR = "linear"
+    LOW_RANK = "low-rank"
+    MLP = "mlp"
+    AUTO = "auto"
 
 
 def align(
@@ -62,7 +65,9 @@ def align(
     ] = False,
     head: Annotated[
         HeadMethod,
-        typer.Option(help="ridge for unseen classes and search, linear for a closed set."),
+        typer.Option(
+            help="ridge, closed form; trained by contrast from there: linear, low-rank, mlp; or auto."
+        ),
     ] = HeadMethod.RIDGE,
     encoder: Annotated[
         str | None, typer.Option(help="Another encoder for the modality; `unibind plugins`.")
@@ -291,8 +296,7 @@ def _print(result: Mapping[str, Json]) -> None:
         "head": f"{result['method']}, strength {result['strength']:g}, prior weight "
         f"{result['prior_weight']:g}, temperature {result['temperature']:g}",
         "held out": f"reciprocal rank {held_out['reciprocal_rank']:.3f} of {held_out['n']:,} items,"
-        f" each among {gallery} names that the fit had not seen (chance {held_out['chance']:.3f}"
-        f"{'' if result['method'] == 'ridge' else '; of the ridge that training began from'})",
+        f" each among {gallery} names that the fit had not seen (chance {held_out['chance']:.3f})",
         "written": f"{result['head']}, in {result['seconds']:g} s",
         "next": f'unibind classify FILE... --classes "a cat,a dog" --space {result["space"]}',
     }

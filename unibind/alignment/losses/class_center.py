@@ -21,12 +21,13 @@ def center_loss(
     *,
     temperature: float | Tensor,
     reduction: Reduction = "nearest",
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each embedding against the classes, by their centers.
 
     ::
 
-        loss = -1/N sum_n log( exp(s[n, y_n] / t) / sum_c exp(s[n, c] / t) )
+        loss = -1/N sum_n log( exp(s[n, y_n] / t) / sum_c w[n, c] exp(s[n, c] / t) )
 
     where ``s[n, c]`` is made of the K cosines ``q_k = e_n . v_ck``: their largest (*nearest*);
     ``u log(1/K sum_k exp(q_k / u))`` with u = 0.05 (*log-sum-exp*), between the two others; or
@@ -39,6 +40,8 @@ def center_loss(
         labels: Class of each row, int64 in [0, C), shape (N,).
         temperature: t; logits are score / temperature; must be > 0.
         reduction: How K cosines become one score.
+        weights: w, how often each class stands among the answers of each row, above 0, shape
+            (N, C): above 1 for classes that are easily taken for the right one. Once by default.
 
     Returns:
         Mean loss in nats, a scalar.
@@ -49,7 +52,11 @@ def center_loss(
         temperature 1 (`released_loss`).
     """
     cosines = torch.einsum("nd,ckd->nck", embeddings, centers)
-    return functional.cross_entropy(_reduced(cosines, reduction) / temperature, labels)
+    logits = _reduced(cosines, reduction) / temperature
+    if weights is None:
+        return functional.cross_entropy(logits, labels)
+    right = logits.gather(1, labels[:, None])[:, 0]
+    return (torch.logsumexp(logits + weights.log(), dim=1) - right).mean()
 
 
 def _reduced(cosines: Tensor, reduction: Reduction) -> Tensor:

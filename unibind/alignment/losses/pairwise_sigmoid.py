@@ -37,7 +37,7 @@ def sigmoid_loss(
 
     Source:
         Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023 (arXiv:2303.15343),
-        eq. 1. We differ: the pairs are of items and classes, where theirs are of items and captions.
+        eq. 1. We differ: the pairs are of items and classes; theirs are of items and captions.
     """
     logits = embeddings @ points.T / temperature + bias
     sign = torch.full_like(logits, -1.0)
