@@ -8,6 +8,7 @@ apart, since the system takes mapped pages back when it needs them.
 
 import argparse
 import json
+import os
 import resource
 import threading
 import time
@@ -30,7 +31,7 @@ def main() -> None:
     highest = [0]
     watcher = threading.Thread(target=_watch, args=(highest,), daemon=True)
     watcher.start()
-    found: dict = {"rows": arguments.rows, "dim": arguments.dim}
+    found: dict = {"rows": arguments.rows, "dim": arguments.dim, "load": [os.getloadavg()[0]]}
     path = arguments.folder / f"store-{arguments.rows}-{arguments.dim}"
     with LocalStore.open(path, space=SPACE, dim=arguments.dim) as store:
         found["ingest_rows_per_s"] = fill(store, arguments.rows, arguments.dim)
@@ -46,9 +47,30 @@ def main() -> None:
         found["n_items"] = store.count()
     found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found["peak_own_bytes"] = highest[0]
+    found["load"].append(os.getloadavg()[0])
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "index_large.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "index_large.md").write_text(_told(found))
     print(json.dumps(found, indent=1))
+
+
+def _told(found: dict) -> str:
+    plan, (before, after) = found["plan"], found["load"]
+    ingest = f"{found['ingest_rows_per_s']:,.0f} rows/s"
+    return "\n".join(
+        [
+            f"# {found['rows']:,} vectors of width {found['dim']}, streamed in and indexed",
+            "",
+            "| ingest | kind | recall@10 | built s | one query s | peak MB, mapped files among it "
+            "| peak MB of its own | load |",
+            "|---|---|---|---|---|---|---|---|",
+            f"| {ingest if found['ingest_rows_per_s'] else 'of an earlier run'} | {plan['kind']} "
+            f"| {plan['recall']:.4f} | {found['built_s']:.0f} | {found['query_s']:.2f} "
+            f"| {found['peak_bytes'] / 1e6:,.0f} | {found['peak_own_bytes'] / 1e6:,.0f} "
+            f"| {before:.0f} to {after:.0f} |",
+            "",
+        ]
+    )
 
 
 def _watch(highest: list[int]) -> None:
