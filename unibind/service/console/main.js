@@ -40,6 +40,7 @@ async function health() {
   const line = byId("health");
   try {
     await get("/readyz");
+    byId("space").textContent ||= (await get("/v1/models").catch(() => ({ data: [] }))).data[0]?.id ?? "";
     say(line, "ready");
     line.className = "good";
   } catch (error) {

@@ -12,7 +12,6 @@ let file = null;
 export async function begin() {
   const [space, bases] = await Promise.all([get("/v1/modalities"), get("/v1/knowledge").catch(() => ({ data: [] }))]);
   modalities = space.data;
-  byId("space").textContent = space.model;
   const readable = modalities.filter((each) => each.available && !each.takes_text);
   byId("formats").textContent = readable.map((each) => `${each.type}: ${each.formats.map((suffix) => suffix.slice(1)).join(", ")}`).join(" \u00b7 ");
   options(byId("modality"), readable.map((each) => each.type), { first: "told by its name" });
@@ -24,7 +23,10 @@ export async function begin() {
 function listen() {
   const drop = byId("drop");
   byId("ask").addEventListener("submit", (event) => { event.preventDefault(); askWords(); });
-  byId("file").addEventListener("change", (event) => event.target.files[0] && take(event.target.files[0]));
+  byId("file").addEventListener("change", (event) => {
+    if (event.target.files[0]) take(event.target.files[0]);
+    event.target.value = ""; // so that the same file can be chosen again
+  });
   byId("modality").addEventListener("change", () => { showOptions(); if (file) askFile(); });
   for (const id of ["classes", "knowledge"]) byId(id).addEventListener("change", () => (file ? askFile() : byId("words").value && askWords()));
   for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
@@ -138,8 +140,8 @@ function classPanel(classified) {
   const [result] = classified.results;
   if (result.is_unknown) panel.append(make("p", {}, make("strong", {}, "Probably none of them."), " The likeliest:"));
   panel.append(make("ol", { className: "classes" }, ...result.predictions.map((each, n) => make("li", { className: "class" },
-    make("meter", { min: 0, max: 1, value: each.probability, "aria-hidden": "true" }),
-    make("span", {}, make("strong", {}, each.label), percent(each.probability)),
+    make("div", { className: "bar" }, make("meter", { min: 0, max: 1, value: each.probability, "aria-hidden": "true" }),
+      make("strong", {}, each.label), make("span", {}, percent(each.probability))),
     n === 0 && each.reasons.length ? reasonList(each.reasons) : null))));
   return panel;
 }

@@ -47,9 +47,12 @@ async function open(hit, place, button) {
     const points = pointsOf(inspection.item);
     if (points) return place.replaceChildren(cloud(points));
     const url = await objectUrl(`${itemPath(hit.key)}/content`, "");
+    const saving = make("a", { href: url, download: hit.key }, "Save the file");
+    if (!inspection.item.fields?.samples) return button.replaceWith(saving);
     const sound = player(url);
-    sound.addEventListener("error", () => sound.replaceWith(make("a", { href: url, download: hit.key }, "Save the file")));
+    sound.addEventListener("error", () => sound.replaceWith(saving)); // a format that browsers do not play
     button.replaceWith(sound);
+    sound.play().catch(() => null);
   } catch (error) {
     button.replaceWith(make("span", { className: "error" }, error.message));
   }
