@@ -1,11 +1,9 @@
 """What goes in and out, as it stands in the OpenAPI document."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from unibind.types import Json
 
 __all__ = [
     "Alignment",
@@ -615,24 +613,24 @@ class ErrorResponse(BaseModel):
     error: Error
 
 
-def first_fault(errors: Mapping[str, Json] | list[Any]) -> tuple[str | None, str]:
-    """Return where and what is wrong, of pydantic's list of errors: the most telling one."""
-    listed = list(errors)
-    # Of a union, each arm complains; the deepest complaint is about what was meant.
-    deepest = max(listed, key=lambda each: len(each["loc"]))
-    place = [part for part in deepest["loc"] if not _is_arm(part)]
-    told = str(deepest["msg"]).removeprefix("Value error, ")
-    return _joined(place), told
+def first_fault(errors: Sequence[Any]) -> tuple[str | None, str]:
+    """Return where and what is wrong, of pydantic's list of errors: the most telling one.
+
+    Of a union each arm complains. One that only says that it is another type was not meant; of the
+    others, the deepest complaint is about what was.
+    """
+    telling = [each for each in errors if not str(each["type"]).endswith("_type")] or errors
+    chosen = max(telling, key=lambda each: len(each["loc"]))
+    place = [part for part in chosen["loc"] if isinstance(part, int) or _is_field(part)]
+    return _joined(place), str(chosen["msg"]).removeprefix("Value error, ")
 
 
-def _is_arm(part: Any) -> bool:
-    """Return whether part of a location names an arm of a union, not a place."""
-    text = str(part)
-    return (
-        text in {"str", "int", "bool", "float", "Part", "NamedClass"}
-        or "[" in text
-        or ("-" in text and "(" in text)
-    )
+_ARMS = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})
+
+
+def _is_field(part: str) -> bool:
+    """Return whether part of a location is a field, and not the name of a union's arm."""
+    return part.isidentifier() and part[0].islower() and part not in _ARMS
 
 
 def _joined(place: list[Any]) -> str | None:
