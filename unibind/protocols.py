@@ -1,7 +1,7 @@
 """What a plug-in offers: the shapes that the engine relies on, and nothing more."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from unibind.types import (
     FloatArray,
@@ -13,12 +13,16 @@ from unibind.types import (
     WrittenAnswer,
 )
 
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
 __all__ = [
     "AlignedEncoder",
     "DescriptionWriter",
     "Encoder",
     "Instrument",
     "LabelledEncoder",
+    "NetworkDesign",
     "PicturingEncoder",
     "TracingStore",
     "VectorStore",
@@ -93,6 +97,45 @@ class PicturingEncoder(Encoder, Protocol):
     """
 
     image_tower: str
+
+
+@runtime_checkable
+class NetworkDesign(Protocol):
+    """A small network that is trained end to end in a space, and is an encoder from then on.
+
+    It is declared as an encoder. ``unibind align`` trains it and keeps its weights in the space.
+
+    Attributes:
+        modality: What it reads.
+        dim: Width F of its features.
+        shape: Of one prepared item.
+        fingerprint: Hex hash of architecture and preparation, without weights.
+    """
+
+    modality: Modality
+    dim: int
+    shape: tuple[int, ...]
+    fingerprint: str
+
+    def prepare(self, items: Sequence[Any]) -> FloatArray:
+        """Return what the network takes of items, shape (N, *shape).
+
+        Raises:
+            InvalidInputError: An item is not of the modality.
+        """
+        ...
+
+    def network(self, seed: int) -> "nn.Module":
+        """Return a new network with random weights: a tensor (B, *shape) to features (B, F).
+
+        It must do without dropout and other random numbers of its own, so that training can be
+        interrupted and go on as if it had not been.
+        """
+        ...
+
+    def augment(self, batch: "Tensor", generator: "Generator") -> "Tensor":
+        """Return a batch of prepared items, on the CPU, as they might have been seen as well."""
+        ...
 
 
 @runtime_checkable

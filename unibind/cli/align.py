@@ -83,7 +83,8 @@ def align(
 ) -> None:
     """Train the head of a modality on a labelled set.
 
-    Items are encoded once, ever; training itself takes seconds.
+    Items are encoded once, ever; training itself takes seconds. Encoders that are networks
+    (cnn-1d, pointnet) are trained end to end first, which takes minutes.
 
     Without --knowledge, --captions or --class-names: captions if every item has one, else names.
     """
@@ -104,6 +105,8 @@ def align(
     if modality not in engine.modalities:  # the space is older than our encoder of it
         encoder = encoder or engines.RECIPES[FIRST_RECIPE].encoders.get(modality)
     with engine if encoder is None else engine.with_encoder(modality, encoder) as engine:
+        if modality in engine.modalities and engine.is_trainable(modality):
+            _train(engine, modality, everything, base, options, seed)
         supervision, features, bad = _encoded(engine, modality, everything, options)
         targets = _targets(engine, supervision, base)
         aligner = Aligner(method=head.value, seed=seed)
@@ -139,6 +142,21 @@ def align(
         )
     n_made = len(supervision.items)
     tell_bad(bad, n_made + len(bad), outcome=f"the head was made of the other {n_made:,}")
+
+
+def _train(
+    engine: "Engine",
+    modality: str,
+    supervision: "Supervision",
+    base: "KnowledgeBase | None",
+    options: Mapping[str, Json],
+    seed: int,
+) -> None:
+    """Train the network that the modality's encoder is; interrupted, it goes on the next time."""
+    paths = [item.path for item in supervision.items]
+    targets = _targets(engine, supervision, base)
+    with progress("training the network, epochs") as bar:
+        engine.train(modality, paths, targets, seed=seed, options=options, progress=bar)
 
 
 def _opened(data: str, modality: str, *, split: str | None, label_column: str | None) -> "Dataset":

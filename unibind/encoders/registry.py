@@ -2,9 +2,10 @@
 
 import inspect
 
+from unibind.encoders.trainable import TrainableEncoder
 from unibind.errors import InvalidInputError, PluginError
 from unibind.plugins import load
-from unibind.protocols import Encoder
+from unibind.protocols import Encoder, NetworkDesign
 
 __all__ = ["open_encoder"]
 
@@ -13,6 +14,8 @@ _GROUP = "unibind.encoders"
 
 def open_encoder(name: str) -> Encoder:
     """Return a new encoder: ``"minilm-l6"``, or with an argument ``"hub-text:ORG/MODEL"``.
+
+    A network's design (``"cnn-1d"``) becomes a `TrainableEncoder` that has no weights yet.
 
     Args:
         name: A declared name. What follows the first colon is handed to its factory: a model's
@@ -35,6 +38,8 @@ def open_encoder(name: str) -> Encoder:
             f"the encoder {name!r} needs to know which model: write {name}:MODEL"
         ) from None
     encoder = factory(*arguments)
+    if isinstance(encoder, NetworkDesign):
+        return TrainableEncoder(encoder)
     if not isinstance(encoder, Encoder):
         raise PluginError(
             f"the encoder {name!r} gives {type(encoder).__name__}, which is no Encoder; "

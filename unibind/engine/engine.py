@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,9 +23,16 @@ from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
+from unibind.encoders.trainable import TrainableEncoder
 from unibind.engine.measuring import Measured, measure
 from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
+from unibind.engine.training import (
+    as_rehearsed,
+    rehearsed_head,
+    train_encoder,
+    with_rehearsed_strength,
+)
 from unibind.errors import InvalidInputError
 from unibind.knowledge.base import KnowledgeBase, open_base
 from unibind.protocols import Encoder, TracingStore, VectorStore
@@ -38,6 +45,9 @@ from unibind.types import (
     Prediction,
     ProgressCallback,
 )
+
+if TYPE_CHECKING:
+    from unibind.alignment.network_fit import Schedule  # torch
 
 __all__ = ["EVIDENCE", "Classified", "Embedded", "Engine"]
 
@@ -507,6 +517,8 @@ class Engine:
     ) -> Head:
         """Train the modality's head on items, keep it in the space's folder, and use it.
 
+        Where the encoder is a network that `is_trainable`, it is trained first.
+
         Args:
             modality: One of `modalities` but text, which no head projects.
             items: Training items, as in `embed`.
@@ -522,6 +534,8 @@ class Engine:
             InvalidInputError: An item cannot be read, or there are too few.
             ArtifactError: The folder cannot be written.
         """
+        if self.is_trainable(modality):
+            self.train(modality, items, targets, options=options, progress=progress)
         encoded = self.encode(modality, items, options=options, progress=progress)
         if encoded.failures:
             raise InvalidInputError(_describe(encoded.failures, len(items)))
@@ -539,6 +553,58 @@ class Engine:
             judged=judged,
             measured=measured,
         )
+
+    def is_trainable(self, modality: str) -> bool:
+        """Return whether the modality's encoder is a network that is trained end to end.
+
+        Raises:
+            InvalidInputError: The space has no such modality.
+        """
+        return isinstance(self.encoder(modality), TrainableEncoder)
+
+    def train(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        targets: Targets,
+        *,
+        seed: int = 0,
+        schedule: "Schedule | None" = None,
+        options: Mapping[str, Json] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> tuple[Failure, ...]:
+        """Train the modality's network end to end, keep it in the space's folder, and use it.
+
+        It has no head then: `align` does both. An interrupted training goes on where it was.
+
+        Args:
+            modality: One whose encoder `is_trainable`.
+            items: Training items, as in `embed`.
+            targets: What each item is pulled towards.
+            seed: Of what is held out, the weights and the batches.
+            schedule: How to train; None takes the defaults.
+            options: As in `embed`.
+            progress: Called after each epoch.
+
+        Returns:
+            The items that cannot be read; it was trained without them.
+
+        Raises:
+            InvalidInputError: The encoder is frozen, or there are too few items.
+            ArtifactError: The folder cannot be written.
+        """
+        failures = train_encoder(
+            self.senses,
+            modality,
+            items,
+            targets,
+            seed=seed,
+            schedule=schedule,
+            options=options,
+            progress=progress,
+        )
+        self.save()
+        return failures
 
     def fit(
         self,
@@ -570,7 +636,8 @@ class Engine:
         if modality == TEXT:
             raise InvalidInputError("text is the space itself and has no head; align another")
         encoder, prior = self.encoder(modality), self.prior(modality)
-        head = (aligner or Aligner()).fit(
+        rehearsal = rehearsed_head(self.senses, modality)
+        head = with_rehearsed_strength(aligner or Aligner(), rehearsal).fit(
             self.senses.head_inputs(modality, features),
             targets,
             space=self.space.id,
@@ -580,6 +647,7 @@ class Engine:
             measured=measured,
             progress=progress,
         )
+        head = as_rehearsed(head, rehearsal)
         self.save()
         self.senses.keep_head(modality, head)
         return head

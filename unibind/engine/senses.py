@@ -14,6 +14,7 @@ from unibind.alignment.space import Space
 from unibind.encoders.cache import FeatureCache
 from unibind.encoders.pipeline import Encoded, encode_sources
 from unibind.encoders.registry import open_encoder
+from unibind.encoders.trainable import TrainableEncoder
 from unibind.errors import InvalidInputError, SpaceMismatchError
 from unibind.protocols import (
     AlignedEncoder,
@@ -65,7 +66,7 @@ class Senses:
                     f"the space has no modality {modality!r}; it has {', '.join(names)}. "
                     f"Add one with `unibind align --modality {modality} --encoder NAME`"
                 )
-            encoder = open_encoder(names[modality])
+            encoder = self.with_weights(modality, open_encoder(names[modality]))
             if modality == TEXT and encoder.fingerprint != self.space.tower:
                 raise SpaceMismatchError(
                     f"the space was made with the text tower {self.space.tower[:12]}, installed is "
@@ -74,6 +75,27 @@ class Senses:
                 )
             self._encoders[modality] = encoder
         return self._encoders[modality]
+
+    def with_weights(self, modality: str, encoder: Encoder) -> Encoder:
+        """Return an encoder with what the space trained of it, if it is a network and was trained.
+
+        Raises:
+            ArtifactError: The weights are damaged.
+            SpaceMismatchError: They are of another network.
+        """
+        if not isinstance(encoder, TrainableEncoder):
+            return encoder
+        return encoder.opened(self.root / "networks" / modality)
+
+    def keep_encoder(self, modality: str, encoder: Encoder) -> None:
+        """Use an encoder that was just trained; the head before was another network's."""
+        cache = self._caches.pop(modality, None)
+        if cache is not None:
+            cache.close()
+        self._encoders[modality] = encoder
+        self._heads.clear()
+        self._priors.clear()
+        self._makers.clear()
 
     def encode(
         self,
