@@ -4,7 +4,6 @@ Training takes all it can of a machine, and may fail in ways of its own; beside 
 answers, it can do neither harm. One run at a time.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -226,8 +225,6 @@ def unpacked(archive: Path, folder: Path) -> None:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise _bad_zip(f"it cannot be read ({error})") from None
     except OSError as error:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
         raise Refusal(
             507, "no_room", f"the archive cannot be unpacked: {error.strerror or 'disk error'}"
         ) from None

@@ -1,5 +1,6 @@
 """``/v1/alignments``: teach the space a modality from a labelled set, and watch it learn."""
 
+import shutil
 import tempfile
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -135,11 +136,14 @@ def _order(form: FormData, modality: str, root: FilePath) -> Order:
         return Order(modality, _set_name(named), tuple(options))
     root.mkdir(parents=True, exist_ok=True)
     folder = FilePath(tempfile.mkdtemp(prefix="uploaded-", dir=root))
-    with tempfile.NamedTemporaryFile(dir=root, prefix="uploaded-", suffix=".zip") as archive:
-        while chunk := upload.file.read(_CHUNK):
-            archive.write(chunk)
-        archive.flush()
-        unpacked(FilePath(archive.name), folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=root, prefix="uploaded-", suffix=".zip") as archive:
+            shutil.copyfileobj(upload.file, archive, _CHUNK)
+            archive.flush()
+            unpacked(FilePath(archive.name), folder)
+    except Refusal:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Order(modality, str(folder.absolute()), tuple(options), is_uploaded=True)
 
 
