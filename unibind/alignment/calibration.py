@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from unibind.alignment.geometry import softmax
 from unibind.errors import InvalidInputError
@@ -71,11 +72,12 @@ def calibrate(outcomes: Sequence[tuple[FloatArray, IntArray]]) -> Calibration | 
             for d, doubt in enumerate(_DOUBTS):
                 believed = (1 - doubt) * share + doubt / scores.shape[1]
                 losses[t, d] -= np.log(np.maximum(believed, 1e-12)).sum()
-    t, d = np.unravel_index(int(losses.argmin()), losses.shape)
+    least = int(losses.argmin())
+    t, d = divmod(least, len(_DOUBTS))
     return Calibration(float(_TEMPERATURES[t]), _DOUBTS[d])
 
 
-def regime_of(is_seen: np.ndarray) -> Regime:
+def regime_of(is_seen: npt.NDArray[np.bool_]) -> Regime:
     """Return which calibration a list of classes asks for, of whether each was trained on."""
     if is_seen.all() and len(is_seen):
         return "seen"

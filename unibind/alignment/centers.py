@@ -134,11 +134,11 @@ class ClassCenters:
 
         These are what a head is trained towards.
         """
-        return unit(_directions(self.vectors) - self._common())
+        return unit(_directions(self.vectors) - self.common())
 
     def directions(self) -> FloatArray:
         """Return the K centers of each class, centred, unit length, shape (C, K, D)."""
-        return unit(self.vectors - self._common())
+        return unit(self.vectors - self.common())
 
     def scores(self, embeddings: FloatArray, *, space: SpaceId | None = None) -> FloatArray:
         """Return how near each embedding is to each class, shape (N, C), cosines in [-1, 1].
@@ -157,7 +157,7 @@ class ClassCenters:
                 "the centers' text tower, or rebuild the centers with `unibind align`"
             )
         rows = check_rows(embeddings, width=self.dim, what="embeddings")
-        score, common = SCORING[self.scoring], self._common()
+        score, common = SCORING[self.scoring], self.common()
         n_classes, k, _ = self.vectors.shape
         step = max(1, _MAX_COSINES // (n_classes * k))
         blocks = [rows[start : start + step] for start in range(0, max(1, len(rows)), step)]
@@ -203,8 +203,8 @@ class ClassCenters:
             centred=params["centred"],
         )
 
-    def _common(self) -> FloatArray:
-        """Return what all classes share, shape (D,)."""
+    def common(self) -> FloatArray:
+        """Return what all classes share, shape (D,): what is taken off before scores are made."""
         if not self.centred:
             return np.zeros(self.dim, dtype=np.float32)
         directions = _directions(self.vectors)

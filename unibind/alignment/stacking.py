@@ -91,4 +91,5 @@ def choose_penalty(
 def _margins(scores: FloatArray, is_seen: npt.NDArray[np.bool_]) -> FloatArray:
     """Return by how much the best seen class leads the best unseen one, shape (N,)."""
     seen_best: FloatArray = np.where(is_seen, scores, -np.inf).max(axis=1)
-    return seen_best - np.where(is_seen, -np.inf, scores).max(axis=1)
+    margins: FloatArray = seen_best - np.where(is_seen, -np.inf, scores).max(axis=1)
+    return margins
