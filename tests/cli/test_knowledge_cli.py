@@ -82,9 +82,51 @@ def test_a_build_that_lacks_lines_lists_them_and_exits_with_1(unibind):
             *("build", "mine", "--classes", "heron", "--per-class", "1", "--views", "looks"),
             *("--writer", "openai", "--base-url", site.address, "--model", "m"),
         )
+        again = f"unibind knowledge build mine --writer openai --model m --base-url {site.address}"
     assert code == 1
     assert "missing 'heron' looks 0: refusal" in out
     assert "refused 4 x refusal" in out
+    assert f"unfinished, 1 lines missing; to ask for them again: {again}" in out
+    assert "cost" not in out
+
+
+def test_an_unfinished_base_says_what_is_missing_and_how_to_go_on(unibind, built, elsewhere):
+    _, options, _ = built
+    code, out, err = unibind("show", "mine")
+    assert (code, err) == (0, "")
+    file = elsewhere / "knowledge_base/mine/descriptions.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    assert unibind("seal", "mine")[0] == 0
+    _, _, err = unibind("show", "mine")
+    assert "mine is unfinished, 1 lines missing ('heron' looks 1)" in err
+    assert "unibind knowledge build mine --writer openai" in err
+    _, out, _ = unibind("show", "mine", "--json")
+    assert json.loads(out)["missing"] == [
+        {"class_name": "heron", "prompt": "looks", "n_missing": 1}
+    ]
+    assert unibind("build", "mine", *options)[0] == 0
+    assert "unfinished" not in unibind("lint", "mine", "--tower", "none")[2]
+
+
+def test_a_build_that_was_stopped_is_told_of_by_who_looks_for_the_base(unibind, elsewhere):
+    (elsewhere / "knowledge_base").mkdir()
+    (elsewhere / "knowledge_base/.mine.lines.sqlite").touch()
+    code, _, err = unibind("show", "mine")
+    assert code == 1
+    assert "is not finished" in err
+    assert "run the same `unibind knowledge build` again" in err
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_a_build_is(monkeypatch, capsys):
+    from unibind.cli import knowledge_writing
+    from unibind.knowledge.calls import Prices, Status
+
+    monkeypatch.setattr(knowledge_writing, "_SECONDS_BETWEEN_LINES", 0.0)
+    for prices, cost in ((Prices(), ""), (Prices(1.0, 2.0), ", cost 0.5000")):
+        with knowledge_writing.showing_calls("mine", prices) as update:
+            update(Status(3, 12, 100, 20, 0.5))
+        told = capsys.readouterr().err
+        assert told.startswith(f"mine: 3 of 12 calls, 120 tokens{cost}, about 0 s left")
 
 
 @pytest.mark.parametrize(

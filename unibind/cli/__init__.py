@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from unibind.cli.help_pages import tidy
 from unibind.cli.output import report_errors
 
 __all__ = ["app", "main"]
@@ -68,3 +69,5 @@ for _panel, _names in _PANELS.items():
             app.add_typer(_module.app, name=_name, rich_help_panel=_panel)
         else:
             app.command(rich_help_panel=_panel)(getattr(_module, _name))
+
+tidy(app)

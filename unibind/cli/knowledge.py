@@ -91,13 +91,21 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a base: its classes as a table, or the lines of one class with their provenance."""
-    from unibind.cli.knowledge_tables import print_class, print_classes, print_csv, rows_of
+    from unibind.cli.knowledge_tables import (
+        print_class,
+        print_classes,
+        print_csv,
+        rows_of,
+        tell_gaps,
+    )
     from unibind.knowledge.base import open_base
+    from unibind.knowledge.gaps import gaps
 
     base = open_base(name)
     chosen = rows_of(base, class_name=class_name, view=view)
 
     def people() -> None:
+        tell_gaps(base)
         if as_csv:
             print_csv(chosen)
         elif class_name is None:
@@ -113,6 +121,7 @@ def show(
             for name in ([class_name] if class_name else base.classes)
         ],
         "lines": chosen,
+        "missing": [gap._asdict() for gap in gaps(base)],
         "attributes": [
             {"class_name": entry.class_name, "sensor": entry.sensor, "ranges": dict(entry.ranges)}
             for entry in base.attributes

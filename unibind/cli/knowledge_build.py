@@ -1,99 +1,67 @@
 """``unibind knowledge build``: have a language model write a base, or let it grow."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unibind.cli.knowledge_writing import Author, Spending, run, showing_calls, told, told_cost
+from unibind.cli.option_groups import with_groups
 from unibind.cli.output import AsJson, emit, warn
 from unibind.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from unibind.knowledge.build import BuildReport
-    from unibind.knowledge.calls import Estimate, Status
     from unibind.knowledge.plan import Plan
     from unibind.knowledge.prompts import Prompt
-    from unibind.protocols import DescriptionWriter
 
 _FIRST_VIEWS = "looks,shape,sound,signal,context"
 _FIRST_PER_CLASS = 16
 
 BaseName = Annotated[str, typer.Argument(help="Name of the base, or a folder for it.")]
-Classes = Annotated[
-    str | None, typer.Option(help="CSV file, or a,b,c. Without it: the base's own.")
-]
-PerClass = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Lines of each class, shared out over the views. Without it: as in the last build, "
-        f"{_FIRST_PER_CLASS} in a new base.",
-    ),
-]
-Views = Annotated[
-    str | None,
-    typer.Option(
-        help="Prompts: looks, sound, shape, signal, thermal, motion, context, cupl, dclip or "
-        f"your own. Without it: as in the last build, {_FIRST_VIEWS} in a new base."
-    ),
-]
-Contrast = Annotated[
-    int, typer.Option(min=0, help="Lines that tell a class from each one too close to it.")
-]
-Pairs = Annotated[
-    str | None, typer.Option(help="'crow|raven,cat|lynx' for --contrast. Without it: lint's.")
-]
-WriterName = Annotated[str, typer.Option(help="openai, local, file, batch, or a plug-in's.")]
-Model = Annotated[str | None, typer.Option(help="Model of the writer.")]
-BaseUrl = Annotated[str | None, typer.Option(help="OpenAI-compatible server, up to /v1.")]
-Temperature = Annotated[float | None, typer.Option(min=0.0, max=2.0, help="Of the sampler.")]
-TopP = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Of the sampler.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")]
-Seed = Annotated[int, typer.Option(help="Each call's own seed is derived from it.")]
-InFlight = Annotated[int | None, typer.Option(min=1, help="Calls at a time.")]
-LinesPerCall = Annotated[int | None, typer.Option(min=1, help="Sentences in one call.")]
-TimeOut = Annotated[float | None, typer.Option(min=0.1, help="Longest wait for an answer, s.")]
-Retries = Annotated[int | None, typer.Option(min=0, help="Tries after a failed one.")]
-Attempts = Annotated[int, typer.Option(min=1, help="Rounds before a line is given up.")]
 Language = Annotated[str, typer.Option(help="Language that the lines must be in.")]
-PromptFolder = Annotated[Path | None, typer.Option(help="Folder with prompt files of your own.")]
-FromFile = Annotated[Path | None, typer.Option("--from", help="Lines for the writer 'file'.")]
-BatchFolder = Annotated[Path | None, typer.Option(help="Folder of the writer 'batch'.")]
-PriceIn = Annotated[float, typer.Option(min=0.0, help="Of a million prompt tokens.")]
-PriceOut = Annotated[float, typer.Option(min=0.0, help="Of a million answer tokens.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell calls, tokens, cost; ask nothing.")]
 
 
+@with_groups
 def build(
     name: BaseName,
-    classes: Classes = None,
-    per_class: PerClass = None,
-    views: Views = None,
-    contrast: Contrast = 0,
-    pairs: Pairs = None,
-    writer: WriterName = "local",
-    model: Model = None,
-    base_url: BaseUrl = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    max_tokens: MaxTokens = None,
-    seed: Seed = 0,
-    in_flight: InFlight = None,
-    lines_per_call: LinesPerCall = None,
-    timeout: TimeOut = None,
-    retries: Retries = None,
-    attempts: Attempts = 4,
+    classes: Annotated[
+        str | None, typer.Option(help="CSV file, or a,b,c. Without it: the base's own.")
+    ] = None,
+    per_class: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Lines of each class, shared out over the views. Without it: as in the last "
+            f"build, {_FIRST_PER_CLASS} in a new base.",
+        ),
+    ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompts: looks, sound, shape, signal, thermal, motion, context, cupl, dclip or "
+            f"your own. Without it: as in the last build, {_FIRST_VIEWS} in a new base."
+        ),
+    ] = None,
+    contrast: Annotated[
+        int, typer.Option(min=0, help="Lines that tell a class from each one too close to it.")
+    ] = 0,
+    pairs: Annotated[
+        str | None, typer.Option(help="'crow|raven,cat|lynx' for --contrast. Without it: lint's.")
+    ] = None,
+    author: Author = Author(),
+    lines_per_call: Annotated[
+        int | None, typer.Option(min=1, help="Sentences in one call.")
+    ] = None,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", help="Lines for the writer 'file'.")
+    ] = None,
+    spending: Spending = Spending(),
     language: Language = "en",
-    prompts: PromptFolder = None,
-    from_file: FromFile = None,
-    batch: BatchFolder = None,
-    price_in: PriceIn = 0.0,
-    price_out: PriceOut = 0.0,
-    dry_run: DryRun = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Folder with prompt files of your own.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the lines that are missing; what is there is never asked for again.
@@ -110,46 +78,22 @@ def build(
         views=views,
         contrast=contrast,
         pairs=pairs,
-        attempts=attempts,
         language=language,
         prompts=prompts,
     )
-    author = _open_writer(
-        writer,
-        model=model,
-        base_url=base_url,
-        temperature=temperature,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        n_in_flight=in_flight,
-        lines_per_call=lines_per_call,
-        timeout_s=timeout,
-        n_retries=retries,
-        files={role: f for role, f in (("from", from_file), ("batch", batch)) if f is not None},
-    )
-    _run(name, plan, author, writer, price_in, price_out, dry_run=dry_run, as_json=as_json)
+    writer = author.open(from_file=from_file, lines_per_call=lines_per_call)
+    again = f"unibind knowledge build {shlex.quote(name)}"
+    run(name, plan, writer, author, spending, again=again, as_json=as_json)
 
 
+@with_groups
 def describe(
     name: BaseName,
     files: Annotated[list[Path], typer.Argument(help="Pictures, sounds, folders of these.")],
     per_item: Annotated[int, typer.Option(min=1, help="Captions of each file.")] = 1,
-    writer: WriterName = "openai",
-    model: Model = None,
-    base_url: BaseUrl = None,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    seed: Seed = 0,
-    in_flight: InFlight = None,
-    timeout: TimeOut = None,
-    retries: Retries = None,
-    attempts: Attempts = 4,
+    author: Author = Author(writer="openai"),
+    spending: Spending = Spending(),
     language: Language = "en",
-    batch: BatchFolder = None,
-    price_in: PriceIn = 0.0,
-    price_out: PriceOut = 0.0,
-    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Have a multimodal model write captions of files, as training text for the aligner.
@@ -159,81 +103,48 @@ def describe(
     """
     from unibind.knowledge.captions import caption_plan
 
-    plan = caption_plan(files, n_lines=per_item, n_attempts=attempts, language=language)
-    author = _open_writer(
-        writer,
-        model=model,
-        base_url=base_url,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        n_in_flight=in_flight,
-        lines_per_call=per_item,
-        timeout_s=timeout,
-        n_retries=retries,
-        files={"batch": batch} if batch is not None else {},
-    )
-    _run(name, plan, author, writer, price_in, price_out, dry_run=dry_run, as_json=as_json)
+    plan = caption_plan(files, n_lines=per_item, language=language)
+    writer = author.open(lines_per_call=per_item)
+    again = shlex.join(["unibind", "knowledge", "describe", name, *map(str, files)])
+    run(name, plan, writer, author, spending, again=again, as_json=as_json)
 
 
+@with_groups
 def measure(
     name: BaseName,
     sensors: Annotated[str, typer.Option(help="scan, sound, wrist imu, power meter.")],
     samples: Annotated[int, typer.Option(min=1, help="Answers of each class and sensor.")] = 3,
-    writer: WriterName = "openai",
-    model: Model = None,
-    base_url: BaseUrl = None,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    seed: Seed = 0,
-    in_flight: InFlight = None,
-    timeout: TimeOut = None,
-    retries: Retries = None,
-    attempts: Attempts = 4,
-    batch: BatchFolder = None,
-    price_in: PriceIn = 0.0,
-    price_out: PriceOut = 0.0,
-    dry_run: DryRun = False,
+    author: Author = Author(writer="openai"),
+    spending: Spending = Spending(),
     as_json: AsJson = False,
 ) -> None:
     """Have a model write what each sensor would measure on each class, in physical units."""
     from unibind.knowledge.attribute_build import build_attributes
     from unibind.knowledge.base import find_base
-    from unibind.knowledge.calls import Prices
     from unibind.knowledge.sensors import find_sensor
 
-    author = _open_writer(
-        writer,
-        model=model,
-        base_url=base_url,
-        temperature=temperature,
-        max_tokens=max_tokens or 600,
-        seed=seed,
-        n_in_flight=in_flight,
-        timeout_s=timeout,
-        n_retries=retries,
-        files={"batch": batch} if batch is not None else {},
-    )
-    with _bar(name) as on_status:
+    writer = author.open(max_tokens=600)
+    prices = spending.prices
+    with showing_calls(name, prices) as on_status:
         report = build_attributes(
             find_base(name),
             [find_sensor(sensor.strip()) for sensor in sensors.split(",")],
-            author,
-            writer_name=writer,
+            writer,
+            writer_name=author.writer,
             n_samples=samples,
-            n_attempts=attempts,
-            prices=Prices(price_in, price_out),
-            dry_run=dry_run,
+            n_attempts=spending.n_attempts(writer),
+            prices=prices,
+            dry_run=spending.dry_run,
             on_status=on_status,
         )
 
     def people() -> None:
-        if dry_run:
-            print(_told(report.expected))
+        if spending.dry_run:
+            print(told(report.expected, prices))
             return
         print(
             f"{name}: ranges of {report.n_written} pairs of class and sensor written, "
-            f"{report.n_kept} kept; {report.n_calls} calls, cost {report.cost:.4f}"
+            f"{report.n_kept} kept; {report.n_calls} calls{told_cost(report.cost, prices)}"
         )
         for kind, count in sorted(report.refused.items()):
             print(f"refused {count} x {kind}")
@@ -265,55 +176,6 @@ def export(
     )
 
 
-def _open_writer(writer: str, **chosen: Any) -> "DescriptionWriter":
-    from unibind import plugins
-    from unibind.types import WriterSettings
-
-    author: DescriptionWriter = plugins.load("unibind.writers", writer)(WriterSettings(**chosen))
-    return author
-
-
-def _told(expected: "Estimate") -> str:
-    return (
-        f"{expected.n_calls} calls for {expected.n_lines} lines, about {expected.n_prompt_tokens} "
-        f"prompt and {expected.n_answer_tokens} answer tokens, cost {expected.cost:.4f}"
-    )
-
-
-def _run(
-    name: str,
-    plan: "Plan",
-    author: "DescriptionWriter",
-    writer: str,
-    price_in: float,
-    price_out: float,
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    from unibind.knowledge.base import target_folder
-    from unibind.knowledge.build import build as build_base
-    from unibind.knowledge.build import estimate
-    from unibind.knowledge.calls import Prices
-
-    folder = target_folder(name)
-    prices = Prices(price_in, price_out)
-    expected = estimate(folder, plan, author, prices=prices)
-    if dry_run:
-        told = _told(expected)
-        emit({"dry_run": asdict(expected)}, as_json=as_json, people=lambda: print(told))
-        return
-    warn(_told(expected))
-    with _bar(name) as on_status:
-        report = build_base(
-            folder, plan, author, writer_name=writer, prices=prices, on_status=on_status
-        )
-    result = {"name": folder.name, "path": str(folder), **asdict(report)}
-    emit(result, as_json=as_json, people=lambda: _print_report(folder, name, report))
-    if report.n_missing and not report.n_waiting:
-        raise SystemExit(1)
-
-
 def _plan(
     folder: Path,
     *,
@@ -322,7 +184,6 @@ def _plan(
     views: str | None,
     contrast: int,
     pairs: str | None,
-    attempts: int,
     language: str,
     prompts: Path | None,
 ) -> "Plan":
@@ -350,7 +211,6 @@ def _plan(
         pairs=tuple(pair for pair in chosen_pairs if pair[0] in set(names)),
         n_per_pair=contrast,
         contrast=find_prompts(["contrast"], folder=prompts)[0] if contrast else None,
-        n_attempts=attempts,
         language=language,
     )
 
@@ -392,61 +252,3 @@ def _pairs(folder: Path, pairs: str | None) -> tuple[tuple[str, str], ...]:
     twins = twins_in(Geometry.of(base, encoder)) if encoder is not None else []
     ones = [(two.first, two.second) for two in twins if two.is_one]
     return tuple(pair for a, b in ones for pair in ((a, b), (b, a)))
-
-
-@contextlib.contextmanager
-def _bar(name: str) -> "Iterator[Callable[[Status], None]]":
-    """Yield what draws a bar with calls, tokens, cost and the time left on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("calls, {task.fields[tokens]} tokens, cost {task.fields[cost]:.4f}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty()
-    ) as progress:
-        task = progress.add_task(name, total=None, tokens=0, cost=0.0)
-
-        def update(status: "Status") -> None:
-            progress.update(
-                task,
-                completed=status.n_calls,
-                total=status.n_calls_expected,
-                tokens=status.n_prompt_tokens + status.n_answer_tokens,
-                cost=status.cost,
-            )
-
-        yield update
-
-
-def _print_report(folder: Path, name: str, report: "BuildReport") -> None:
-    print(
-        f"{folder}: {report.n_lines} lines, {report.n_new} new; {report.n_calls} calls, "
-        f"{report.n_prompt_tokens + report.n_answer_tokens} tokens, cost {report.cost:.4f}"
-    )
-    for kind, count in sorted(report.refused.items()):
-        print(f"refused {count} x {kind}")
-    for message, count in report.failures.items():
-        print(f"failed {count} x {message}")
-    if report.n_waiting:
-        print(f"waiting for {report.n_waiting} answers: put the batch's results into its folder")
-    for place in report.missing[:20]:
-        pair = f" against {place.against!r}" if place.against else ""
-        print(f"missing {place.class_name!r}{pair} {place.prompt} {place.index}: {place.reason}")
-    if report.n_missing > 20:
-        print(f"... and {report.n_missing - 20} more missing; --json lists them")
-    if report.n_missing:
-        print("run the same command again to ask for what is missing")
-    elif not report.n_waiting:
-        print(f"next: unibind knowledge lint {name}")

@@ -32,6 +32,7 @@ def lint(
     as_json: AsJson = False,
 ) -> None:
     """Find faulty lines: what was found, where, and what to do."""
+    from unibind.cli.knowledge_tables import tell_gaps
     from unibind.cli.text_tower import TextTower, load_tower
     from unibind.knowledge.attribute_lint import lint_attributes
     from unibind.knowledge.base import find_base, open_base, save_base
@@ -73,6 +74,7 @@ def lint(
     }
 
     def people() -> None:
+        tell_gaps(base)
         _print(name, len(base.lines), findings, attribute_findings)
         if n_fixed:
             print(f"{n_fixed} lines moved to quarantine.jsonl")

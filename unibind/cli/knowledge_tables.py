@@ -4,7 +4,8 @@ import csv
 import sys
 from collections import Counter
 
-from unibind.cli.output import printable
+from unibind.cli.output import printable, warn
+from unibind.knowledge.gaps import gaps
 from unibind.knowledge.values import KnowledgeBase
 from unibind.types import Json
 
@@ -88,3 +89,19 @@ def print_class(base: KnowledgeBase, class_name: str, rows: list[dict[str, Json]
                 f"{name} {low:g} to {high:g}" for name, (low, high) in entry.ranges.items()
             )
             console.print(Text(f"{entry.sensor}: {ranges}"))
+
+
+def tell_gaps(base: KnowledgeBase) -> None:
+    """Tell on stderr which lines a build did not get, and the command that asks for them."""
+    missing = gaps(base)
+    if not missing:
+        return
+    shown = ", ".join(f"{gap.class_name!r} {gap.prompt} {gap.n_missing}" for gap in missing[:8])
+    rest = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+    n_lines = sum(gap.n_missing for gap in missing)
+    writer = base.plan.get("writer", "local")
+    warn(
+        f"{base.name} is unfinished, {n_lines} lines missing ({printable(shown)}{rest}); to ask "
+        f"for them: unibind knowledge build {base.name} --writer {writer}, with the options that it "
+        "was built with"
+    )

@@ -22,6 +22,7 @@ from typing import Final
 
 from unibind import artifact
 from unibind.errors import ArtifactError, InvalidInputError
+from unibind.knowledge.journal import journal_path
 from unibind.knowledge.rows import (
     attributes_from_json,
     attributes_to_json,
@@ -83,6 +84,13 @@ def find_base(name: str | Path) -> Path:
     for place in places:
         if artifact.exists(place):
             return place
+    for place in places:
+        if journal_path(place).exists():
+            raise ArtifactError(
+                f"the knowledge base {str(name)!r} is not finished: its build was stopped, and "
+                f"what was answered is kept in {journal_path(place)}; run the same `unibind knowledge "
+                "build` again, and it goes on from there"
+            )
     known = ", ".join(base_names()) or "none"
     raise ArtifactError(
         f"no knowledge base {str(name)!r}; there are: {known}. Give a name "

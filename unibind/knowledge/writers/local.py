@@ -21,6 +21,7 @@ __all__ = ["LocalWriter"]
 
 _WEIGHTS: Final = "smollm2-135m"
 _TOKENS_PER_SLOT: Final = 2048  # prompt with examples and answer
+_N_ATTEMPTS: Final = 16  # nothing is paid for, and one line in three repeats itself
 _LINE_CHARACTERS: Final = {"minLength": 25, "maxLength": 220}
 
 
@@ -40,6 +41,7 @@ class LocalWriter:
         self.model = file.stem
         self.n_in_flight = settings.n_in_flight or 4
         self.lines_per_call = settings.lines_per_call or 1
+        self.n_attempts = _N_ATTEMPTS
         self.sampling: dict[str, Json] = {
             "temperature": 0.6 if settings.temperature is None else settings.temperature,
             "top_p": 0.95 if settings.top_p is None else settings.top_p,
