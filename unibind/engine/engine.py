@@ -13,17 +13,20 @@ from unibind import plugins
 from unibind.alignment.aligner import Aligner
 from unibind.alignment.attributes import MEASURED_WEIGHT
 from unibind.alignment.centers import ClassCenters, check_labels
-from unibind.alignment.decision import decide
+from unibind.alignment.decision import decide, seen_among
+from unibind.alignment.examples import Examples, Seen
 from unibind.alignment.heads import Head
 from unibind.alignment.hubs import without_hubs
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.space import Space
 from unibind.alignment.targets import Targets
+from unibind.alignment.unknown import Outside, outside
 from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
 from unibind.encoders.trainable import TrainableEncoder
+from unibind.engine.judging import with_reasons, with_unknown
 from unibind.engine.measuring import Measured, measure
 from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
@@ -280,6 +283,8 @@ class Engine:
         options: Mapping[str, Json] | None = None,
         evidence: Collection[str] = EVIDENCE,
         top: int | None = None,
+        explain: bool = False,
+        unknown: float | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes, the likeliest first.
 
@@ -293,10 +298,13 @@ class Engine:
             evidence: What may speak, of `EVIDENCE`. What is missing (a head, ranges, a physical
                 unit) is left out.
             top: How many classes are listed of each item; all by default.
+            explain: Whether each class comes with what spoke for it, `Prediction.reasons`.
+            unknown: Share of items of these classes that may wrongly be called ``"unknown"``: 0.05.
+                That label is then listed too, first where an item is none of the classes.
 
         Raises:
-            InvalidInputError: As in `embed` and `centers`, or nothing that was allowed to can
-                speak.
+            InvalidInputError: As in `embed` and `centers`, nothing that was allowed to can speak,
+                or the head knows of nothing but the listed classes.
         """
         classified = self.classify_each(
             modality,
@@ -306,6 +314,8 @@ class Engine:
             options=options,
             evidence=evidence,
             top=top,
+            explain=explain,
+            unknown=unknown,
         )
         if classified.failures:
             raise InvalidInputError(_describe(classified.failures, len(items)))
@@ -321,6 +331,8 @@ class Engine:
         options: Mapping[str, Json] | None = None,
         evidence: Collection[str] = EVIDENCE,
         top: int | None = None,
+        explain: bool = False,
+        unknown: float | None = None,
         progress: ProgressCallback | None = None,
     ) -> Classified:
         """Return the classes of the items that work, and a list of those that do not.
@@ -333,13 +345,14 @@ class Engine:
             options: As in `embed`.
             evidence: As in `classify`.
             top: As in `classify`.
+            explain: As in `classify`.
+            unknown: As in `classify`.
             progress: Called with the items done and their number.
 
         Raises:
             InvalidInputError: As in `classify`, but for items that cannot be read.
         """
-        unknown = set(evidence) - set(EVIDENCE)
-        if unknown or not evidence:
+        if set(evidence) - set(EVIDENCE) or not evidence:
             raise InvalidInputError(
                 f"evidence {sorted(evidence)}; any of {', '.join(EVIDENCE)} was needed"
             )
@@ -357,14 +370,32 @@ class Engine:
                     "knowledge base has ranges for; give knowledge=NAME of a base with ranges, "
                     "and say what the files do not (options)"
                 )
-            predictions = self.decide(
-                modality, None, centers, measured=measured.of(measured.rows), top=top
-            )
+            read = measured.of(measured.rows)
+            predictions = self.decide(modality, None, centers, measured=read, top=top)
+            if explain:
+                lines = self._lines(centers, base)
+                predictions = with_reasons(predictions, None, centers, lines, measured=read)
             return Classified(predictions, measured.rows, measured.failures)
-        embedded = self.embed_each(modality, items, options=options, progress=progress)
-        read = None if measured is None else measured.of(embedded.rows)
-        predictions = self.decide(modality, embedded.embeddings, centers, measured=read, top=top)
-        return Classified(predictions, embedded.rows, embedded.failures)
+        encoded = self.encode(modality, items, options=options, progress=progress)
+        embeddings = self.senses.place(modality, encoded.features)
+        read = None if measured is None else measured.of(encoded.rows)
+        taught = self._taught(modality, embeddings, encoded.features, centers)
+        predictions = self.decide(
+            modality, embeddings, centers, measured=read, taught=taught, top=top
+        )
+        if unknown is not None:
+            found = self._outside(modality, embeddings, centers, base, unknown)
+            predictions = with_unknown(predictions, found)
+        if explain:
+            predictions = with_reasons(
+                predictions,
+                embeddings,
+                centers,
+                self._lines(centers, base),
+                measured=read,
+                taught=taught,
+            )
+        return Classified(predictions, encoded.rows, encoded.failures)
 
     def decide(
         self,
@@ -373,6 +404,7 @@ class Engine:
         centers: ClassCenters,
         *,
         measured: Measured | None = None,
+        taught: tuple[Examples, Seen, Seen] | None = None,
         top: int | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes, the likeliest first.
@@ -382,6 +414,8 @@ class Engine:
             embeddings: What `embed` returned, shape (N, D), or None if only `measured` speaks.
             centers: What `centers` returned.
             measured: What instruments found on the same items.
+            taught: Examples of some classes, and the items and these in the places where they are
+                compared; none by default.
             top: As in `classify`.
 
         Raises:
@@ -395,8 +429,12 @@ class Engine:
             return decide(told, centers.labels, temperature=1 / MEASURED_WEIGHT, top=top)
         scores = centers.scores(embeddings, space=self.space.id)
         head = self.head(modality)
-        if head is not None and len(head.references):
-            scores = without_hubs(scores, centers.scores(head.references))
+        references = None if head is None else head.references
+        if taught is not None:
+            examples, seen, shown = taught
+            scores = examples.scores(seen, shown, centers, references=references)
+        elif references is not None and len(references):
+            scores = without_hubs(scores, centers.scores(references))
         temperature = _DEFAULT_TEMPERATURE if head is None else head.temperature
         if told is not None:
             weight = MEASURED_WEIGHT if head is None else head.measured_weight
@@ -407,8 +445,64 @@ class Engine:
             temperature=temperature,
             seen=() if head is None else head.seen,
             seen_penalty=0.0 if head is None else head.seen_penalty,
+            calibrations=None if head is None else head.calibrations,
             top=top,
         )
+
+    def teach(
+        self,
+        modality: str,
+        items: Sequence[Any],
+        labels: Sequence[str],
+        *,
+        options: Mapping[str, Json] | None = None,
+    ) -> int:
+        """Learn classes from a few labelled examples, at once and without training.
+
+        They are kept in the space's folder, and move these classes wherever they are listed, among
+        whichever others. An item that was taught already is not taken twice.
+
+        Args:
+            modality: One of `modalities`.
+            items: As in `embed`; 1 to 16 of each class are enough.
+            labels: Class of each.
+            options: As in `embed`.
+
+        Returns:
+            How many examples there are now.
+
+        Raises:
+            InvalidInputError: As in `embed`, or there is not one label each.
+            ArtifactError: The folder cannot be written.
+        """
+        if len(labels) != len(items):
+            raise InvalidInputError(
+                f"{len(items)} examples with {len(labels)} labels; one each is needed"
+            )
+        encoded = self.encode(modality, items, options=options)
+        if encoded.failures:
+            raise InvalidInputError(_describe(encoded.failures, len(items)))
+        known = self.senses.examples(modality)
+        if known is None:
+            nothing = np.zeros((0, encoded.features.shape[1]), dtype=np.float32)
+            known = Examples((), nothing, self.encoder(modality).fingerprint)
+        taught = known.plus(labels, encoded.features)
+        self.save()
+        self.senses.keep_examples(modality, taught)
+        return len(taught)
+
+    def unteach(self, modality: str, labels: Collection[str] | None = None) -> int:
+        """Forget what was taught of some classes, or all of it, and return how many examples.
+
+        Raises:
+            ArtifactError: The folder cannot be written.
+        """
+        known = self.senses.examples(modality)
+        if known is None:
+            return 0
+        kept = known.without(known.labels if labels is None else labels)
+        self.senses.keep_examples(modality, kept)
+        return len(known) - len(kept)
 
     def add(
         self,
@@ -691,6 +785,57 @@ class Engine:
             self.root / _STORE, space=self.space.id, dim=self.space.dim
         )
         return store
+
+    def _taught(
+        self,
+        modality: str,
+        embeddings: FloatArray,
+        features: FloatArray,
+        centers: ClassCenters,
+    ) -> tuple[Examples, Seen, Seen] | None:
+        """Return the examples of listed classes, the items and these where they are compared."""
+        examples = self.senses.examples(modality)
+        if examples is None or not any(examples.of(centers.labels)):
+            return None
+        items = Seen(embeddings, self.senses.looks(modality, features))
+        shown = Seen(
+            self.senses.place(modality, examples.features),
+            self.senses.looks(modality, examples.features),
+        )
+        return examples, items, shown
+
+    def _outside(
+        self,
+        modality: str,
+        embeddings: FloatArray,
+        centers: ClassCenters,
+        base: KnowledgeBase | None,
+        false_alarms: float,
+    ) -> Outside:
+        head = self.head(modality)
+        if head is None:
+            raise InvalidInputError(
+                f"to tell what is unknown, {modality!r} needs a head that was trained; make one "
+                "with `unibind align`"
+            )
+        rest = [] if base is None else sorted(set(base.classes) - set(centers.labels))
+        others = self.centers(knowledge=base, classes=rest).points() if rest else None
+        return outside(
+            embeddings,
+            centers,
+            head,
+            is_seen=seen_among(centers.labels, head.seen),
+            false_alarms=false_alarms,
+            others=others,
+        )
+
+    def _lines(
+        self, centers: ClassCenters, base: KnowledgeBase | None
+    ) -> dict[str, tuple[str, ...]]:
+        return {
+            label: (label,) if base is None else (label, *base.texts(label))
+            for label in centers.labels
+        }
 
     def close(self) -> None:
         """Release the files of caches and store."""

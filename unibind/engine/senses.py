@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from unibind import artifact
+from unibind.alignment.examples import Examples
 from unibind.alignment.geometry import unit
 from unibind.alignment.heads import FORMAT_VERSION, KIND, Head, head_inputs
 from unibind.alignment.prior import SemanticPrior
@@ -28,6 +29,7 @@ __all__ = ["TEXT", "Senses"]
 
 TEXT = "text"
 _IMAGE = "image"
+_TAUGHT = "taught"
 
 
 class Senses:
@@ -47,6 +49,7 @@ class Senses:
         self._encoders = dict(opened or {})
         self._caches: dict[str, FeatureCache] = {}
         self._heads: dict[str, Head | None] = {}
+        self._examples: dict[str, Examples | None] = {}
         self._priors: dict[str, SemanticPrior | None] = {}
         self._makers: dict[str, str] = {}
 
@@ -198,6 +201,46 @@ class Senses:
         head.save(self.root / "heads" / modality)
         self._heads = {modality: head}  # others may have borrowed the one before
         self._makers.clear()
+
+    def examples(self, modality: str) -> Examples | None:
+        """Return what was taught of a modality by examples, None if nothing was.
+
+        Raises:
+            ArtifactError: It is damaged.
+            SpaceMismatchError: The examples are features of another encoder.
+        """
+        if modality not in self._examples:
+            path = self.root / _TAUGHT / modality
+            found = Examples.open(path) if artifact.exists(path) else None
+            if found is not None and found.encoder != self.encoder(modality).fingerprint:
+                raise SpaceMismatchError(
+                    f"the examples of {modality!r} are features of encoder {found.encoder[:12]}, "
+                    f"installed is {self.encoder(modality).fingerprint[:12]}; delete {path} and "
+                    "teach them again, or install the encoder's earlier version"
+                )
+            self._examples[modality] = found
+        return self._examples[modality]
+
+    def keep_examples(self, modality: str, examples: Examples) -> None:
+        """Write what is taught of a modality into the space's folder, and use it from now on.
+
+        Raises:
+            ArtifactError: The folder cannot be written.
+        """
+        examples.save(self.root / _TAUGHT / modality, space=self.space.id)
+        self._examples[modality] = examples
+
+    def looks(self, modality: str, features: FloatArray) -> FloatArray:
+        """Return features where examples are compared, unit length, shape (N, F').
+
+        Standardised as the head does it, so that what all items share does not make them alike;
+        without a head, as they are.
+        """
+        head = self.head(modality)
+        if head is None:
+            return unit(features)
+        inputs = features if modality == TEXT else self.head_inputs(modality, features)
+        return unit((inputs - head.mean) / head.scale)
 
     def prior(self, modality: str) -> SemanticPrior | None:
         """Return the semantic prior of a modality, None if its encoder never learned names."""
