@@ -85,6 +85,7 @@ class Batcher(Generic[T]):
         max_items: Items that wait at most.
         n_runners: Batches that are worked on at a time.
         max_batch: Items of one batch at most.
+        batch_s: How long a batch should take at most.
         cost: How much work an item is, in any unit.
         on_batch: Told the number of items, the seconds that each waited, and the seconds taken.
     """
@@ -98,6 +99,7 @@ class Batcher(Generic[T]):
         max_items: int,
         n_runners: int = 1,
         max_batch: int = MAX_BATCH,
+        batch_s: float = BATCH_S,
         cost: Callable[[Any], float] = cost_of,
         on_batch: Callable[[int, Sequence[float], float], None] = lambda n, waited, took: None,
     ) -> None:
@@ -107,6 +109,7 @@ class Batcher(Generic[T]):
         self._max_items = max_items
         self._on_batch = on_batch
         self._max_batch = max_batch
+        self._batch_s = batch_s
         self._cost = cost
         self._jobs: list[_Job] = []
         self._orders: set[_Order] = set()
@@ -240,7 +243,7 @@ class Batcher(Generic[T]):
         while self._jobs and len(batch) < self._max_batch:
             job = self._jobs[0]
             seconds += job.cost * self._s_per_cost
-            if batch and seconds > BATCH_S:
+            if batch and seconds > self._batch_s:
                 break
             heapq.heappop(self._jobs)
             self._now = job.tag
