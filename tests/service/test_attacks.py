@@ -378,7 +378,7 @@ def keyed(mini_weights, tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("key", [None, "wrong", "ub_admin_" + "x" * 43, "", "é" * 40])
+@pytest.mark.parametrize("key", [None, "wrong", "ub_admin_" + "x" * 43, "é" * 40])
 def test_without_the_right_key_nothing_is_told(keyed, key):
     headers = {"Authorization": f"Bearer {key}".encode()} if key is not None else {}
     with keyed.client() as client:
