@@ -29,7 +29,8 @@ _PANELS = {
     "Use a space": ("classify", "search", "embed", "show"),
     "Serve a space": ("serve", "keys"),
     "Build a space": ("align", "index", "knowledge"),
-    "What it needs": ("models", "data", "plugins"),
+    "Measure a space": ("eval", "ablate"),
+    "What it needs": ("models", "data", "plugins", "modality"),
 }
 
 

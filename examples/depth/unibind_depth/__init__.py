@@ -1,0 +1,1 @@
+"""Depth maps for unibind: a modality in a package of its own."""
