@@ -26,7 +26,6 @@ __all__ = ["Found", "Index", "build", "exact", "load", "scored", "set_threads"]
 _BLOCK_ROWS = 16_384
 _TRAINING_ROWS = 100_000
 _MOST_EFFORT = 32_768
-_FEW_QUERIES = 8
 _READ_BYTES = 1 << 22
 
 BoolArray = npt.NDArray[np.bool_]
@@ -87,21 +86,17 @@ def scored(vectors: FloatArray, queries: FloatArray, slots: IntArray) -> Found:
         queries: Shape (B, D), contiguous.
         slots: Rows for each query, shape (B, m), in [-1, n).
     """
-    if len(queries) < _FEW_QUERIES:
-        # Waking OpenMP's threads takes longer than this.
-        rows = vectors[np.maximum(slots, 0)]  # (B, m, D)
-        near = np.matmul(rows, queries[:, :, None])[:, :, 0]  # (B, m, D) @ (B, D, 1)
-        return Found(slots, np.where(slots >= 0, near, np.float32(-np.inf)))
     scores = np.empty(slots.shape, dtype=np.float32)
     slots = np.ascontiguousarray(slots)
-    faiss.fvec_inner_products_by_idx(
-        faiss.swig_ptr(scores),
-        faiss.swig_ptr(queries),
-        faiss.swig_ptr(vectors),
-        faiss.swig_ptr(slots),
-        vectors.shape[1],
-        *slots.shape,
-    )
+    with _threads_for(len(queries)):
+        faiss.fvec_inner_products_by_idx(
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(queries),
+            faiss.swig_ptr(vectors),
+            faiss.swig_ptr(slots),
+            vectors.shape[1],
+            *slots.shape,
+        )
     return Found(slots, scores)
 
 
@@ -161,15 +156,16 @@ class Index:
         queries = np.ascontiguousarray(queries)
         slots = np.empty((len(queries), n_asked), dtype=np.int64)
         scores = np.empty((len(queries), n_asked), dtype=np.float32)
-        # What `search` of FAISS's Python does, less its checks: the arrays are ours.
-        self._faiss.search_c(
-            len(queries),
-            faiss.swig_ptr(queries),
-            n_asked,
-            faiss.swig_ptr(scores),
-            faiss.swig_ptr(slots),
-            settings,
-        )
+        with _threads_for(len(queries)):
+            # What `search` of FAISS's Python does, less its checks: the arrays are ours.
+            self._faiss.search_c(
+                len(queries),
+                faiss.swig_ptr(queries),
+                n_asked,
+                faiss.swig_ptr(scores),
+                faiss.swig_ptr(slots),
+                settings,
+            )
         return Found(slots, scores)
 
 
@@ -278,6 +274,20 @@ def _selecting(among: BoolArray | None) -> Iterator[Any]:
         return
     bits = np.packbits(among, bitorder="little")
     yield faiss.IDSelectorBitmap(len(among), faiss.swig_ptr(bits))
+
+
+@contextlib.contextmanager
+def _threads_for(n_queries: int) -> Iterator[None]:
+    """Let FAISS wake no thread that has nothing to do: it shares out queries, not rows."""
+    n_threads = faiss.omp_get_max_threads()
+    if not 0 < n_queries < n_threads:
+        yield
+        return
+    faiss.omp_set_num_threads(n_queries)  # Of this thread's calls only.
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(n_threads)
 
 
 _LIMITS = threading.Lock()
