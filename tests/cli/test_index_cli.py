@@ -188,6 +188,12 @@ def test_files_are_added_found_and_those_that_cannot_be_read_are_named(tmp_path:
     (again,) = _json(tmp_path, "search", "notes/car.txt", "-k1", "--words", "CC0", "--exact")
     assert again["metadata"]["licence"] == "CC0"
     assert _run(tmp_path, "add", "nowhere.txt").returncode == 1
+    assert _json(tmp_path, "verify")["outdated"] == {}
+    with LocalStore.open(tmp_path / "indexes" / "mini" / "store") as store:
+        rows = store.vectors(["notes/car.txt"])
+        store.upsert(["notes/car.txt"], rows, modality="text", made_by="a head of before")
+    assert _json(tmp_path, "verify")["outdated"] == {"text": 1}
+    assert "text: an earlier head embedded 1 items" in _run(tmp_path, "verify").stdout
 
 
 def test_a_shell_gets_json_and_an_exit_code(place: Path) -> None:

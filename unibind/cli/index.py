@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unibind.cli.index_files import add_rows, add_windows, batches_of, items_of
-from unibind.cli.output import AsJson, emit, progress
+from unibind.cli.output import AsJson, emit, progress, warn
 from unibind.cli.search import condition_of
 
 if TYPE_CHECKING:
@@ -181,7 +181,10 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Leave indexes aside.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what is near a text, a file or a stored item, or what has words in its metadata."""
+    """Find what is near a text, a file or a stored item, or what has words in its metadata.
+
+    All that the store can do; `unibind search` is the short way for a file or a text.
+    """
     if sum(given is not None for given in (file, text, key)) + (words is not None) == 0:
         raise typer.BadParameter("give a FILE, --text, --key or --words")
     if sum(given is not None for given in (file, text, key)) > 1:
@@ -219,11 +222,17 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare all that is stored with its checksums; exit code 1 if something is wrong."""
+    """Compare all that is stored with its checksums; exit code 1 if something is wrong.
+
+    Says, too, what an earlier head or encoder of the space embedded: it is whole, but found less
+    well than what is added now.
+    """
     from unibind.errors import StoreError
 
     with _store(space, read_only=not repair) as store:
         found = store.verify(repair=repair)
+        is_traced = any(name for makers in store.makers().values() for name in makers)
+    outdated = _outdated(space) if is_traced and found.is_clean else {}
 
     def people() -> None:
         for damage in found.repaired:
@@ -232,8 +241,11 @@ def verify(
             print(f"damaged: {damage.where}: {damage.what}")
         if found.is_clean:
             print(f"{found.n_items} items: all is as it was stored")
+        for name, n_items in outdated.items():
+            print(f"{name}: an earlier head embedded {n_items} items; add them again")
 
-    emit(asdict(found) | {"is_clean": found.is_clean}, as_json=as_json, people=people)
+    told = asdict(found) | {"is_clean": found.is_clean, "outdated": outdated}
+    emit(told, as_json=as_json, people=people)
     if not found.is_clean:
         remedy = "say --repair to make again what is derived" if not repair else "see above"
         raise StoreError(f"{len(found.damages)} damages in the store of {space}; {remedy}")
@@ -288,7 +300,7 @@ def stats(
             print(f"  {name:<12} {one.n_items} items, {one.n_deleted} deleted; {plan}")
             for made_by, n_items in one.made_by.items():
                 if made_by:
-                    print(f"  {'':<12} {n_items} made by {made_by:.16}")
+                    print(f"  {'':<12} {n_items} made by {made_by}")
         for duplicate in found.duplicates:
             print(f"  {_same(duplicate)}")
 
@@ -395,6 +407,19 @@ def _store(space: str, *, read_only: bool = False) -> "LocalStore":
     from unibind.retrieval.store import LocalStore
 
     return LocalStore.open(_folder(space), read_only=read_only)
+
+
+def _outdated(space: str) -> dict[str, int]:
+    """Return by modality how many items are not of the space's present heads, if it is at hand."""
+    import unibind
+    from unibind.errors import UnibindError
+
+    try:
+        with unibind.open(space) as engine:
+            return engine.outdated()
+    except UnibindError as error:
+        warn(f"not compared with the heads of {space}: {error}")
+        return {}
 
 
 def _query(
