@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from unibind.datasets import fetch
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+SERVING = "unibind serve"  # it never ends; the service's own tests run it
 
 
 def blocks(language: str) -> list[str]:
@@ -20,7 +23,7 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[str]:
     """Return the lines of the README's shell blocks that run `unibind` itself."""
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("unibind ")]
+    return [line for line in lines if line.startswith("unibind ") and not line.startswith(SERVING)]
 
 
 @pytest.fixture
@@ -33,6 +36,8 @@ def home(tmp_path, monkeypatch, mini_cache, stamps):
         folder.mkdir(parents=True)
         for path in some:
             shutil.copy(path, folder)
+    walk = next(item.path for item in fetch("basic-motions").items if item.label == "walking")
+    shutil.copy(walk, tmp_path / "walk.csv")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

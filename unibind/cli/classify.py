@@ -1,10 +1,12 @@
 """``unibind classify``: which of some classes a file is, of any classes that have a name."""
 
 import csv
+import errno
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["classify", "read_class_names"]
 
 _BAR_WIDTH = 20
+_N_REASONS = 3
 
 
 def classify(
@@ -43,11 +46,27 @@ def classify(
         typer.Option(help='Names: "a cat,a dog", or @names.txt with one a line.'),
     ] = None,
     knowledge: Annotated[
-        str | None, typer.Option(help="Or a knowledge base: everyday, or a folder.")
+        str | None,
+        typer.Option(help="A knowledge base: everyday, or a folder; all of its classes, or those."),
     ] = None,
     modality: ModalityOption = None,
     option: OptionsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show of each file.")] = 5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which sentences and measurements decided.")
+    ] = False,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.5,
+            help="Allow the answer unknown, at this rate of false alarms: 0.05.",
+        ),
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(help="Let only the space or only attributes speak: space, attributes."),
+    ] = None,
     space: SpaceOption = "mini",
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +80,15 @@ def classify(
     with unibind.open(space) as engine:
         engine.centers(classes=names, knowledge=knowledge)  # refuses bad names at once
         items = gather(engine, files, modality=modality, options=read_options(option))
-        ranked, bad = _classify(engine, items, classes=names, knowledge=knowledge, top=top)
+        asked = {
+            "classes": names,
+            "knowledge": knowledge,
+            "top": top,
+            "explain": explain,
+            "unknown": unknown,
+            **({} if evidence is None else {"evidence": [evidence]}),
+        }
+        ranked, bad = _classify(engine, items, asked)
     results = [
         {"file": item.name, "modality": item.modality, "predictions": _rows(predictions)}
         for item, predictions in ranked
@@ -77,9 +104,9 @@ def classify(
 
 
 def _names(classes: Sequence[str] | None, knowledge: str | None) -> list[str] | None:
-    if (classes is None) == (knowledge is None):
+    if classes is None and knowledge is None:
         raise typer.BadParameter(
-            'say either --classes "a cat,a dog" or --knowledge NAME', param_hint="--classes"
+            'say --classes "a cat,a dog" or --knowledge NAME, or both', param_hint="--classes"
         )
     if classes is None:
         return None
@@ -101,10 +128,19 @@ def read_class_names(given: str) -> list[str]:
         typer.BadParameter: It is not CSV.
     """
     if given.startswith("@"):
+        file = Path(given[1:])
         try:
-            lines = Path(given[1:]).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"cannot read classes from {given[1:]}: {error}") from None
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            why = "there is no such file" if error.errno == errno.ENOENT else error.strerror
+            raise InvalidInputError(
+                f"cannot read classes from {given[1:]}: {why} ({file.absolute()})"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(
+                f"cannot read classes from {given[1:]}: it is not UTF-8 text ({error.reason} at "
+                f"byte {error.start:,})"
+            ) from None
         return [line.strip() for line in lines if line.strip()]
     try:
         rows = list(csv.reader(io.StringIO(given), skipinitialspace=True, strict=True))
@@ -118,12 +154,7 @@ def read_class_names(given: str) -> list[str]:
 
 
 def _classify(
-    engine: "Engine",
-    items: Items,
-    *,
-    classes: list[str] | None,
-    knowledge: str | None,
-    top: int,
+    engine: "Engine", items: Items, asked: Mapping[str, Any]
 ) -> tuple[list[tuple["Item", list[Prediction]]], tuple[Bad, ...]]:
     """Return what each item is that can be used, in their order, and those that cannot."""
     from unibind.modalities.registry import open_modality
@@ -136,11 +167,9 @@ def _classify(
             outcome = engine.classify_each(
                 modality,
                 [items.found[row].source for row in rows],
-                classes=classes,
-                knowledge=knowledge,
                 options=items.options_of(open_modality(modality)),
-                top=top,
                 progress=bar,
+                **asked,
             )
         places = [rows[row] for row in outcome.rows]
         decided |= dict(zip(places, outcome.predictions, strict=True))
@@ -151,7 +180,12 @@ def _classify(
 
 def _rows(predictions: Sequence[Prediction]) -> list[dict[str, Json]]:
     return [
-        {"label": each.label, "score": each.score, "probability": each.probability}
+        {
+            "label": each.label,
+            "score": each.score,
+            "probability": each.probability,
+            **({"reasons": [asdict(reason) for reason in each.reasons]} if each.reasons else {}),
+        }
         for each in predictions
     ]
 
@@ -173,4 +207,7 @@ def _print(results: Sequence[dict[str, Json]]) -> None:
             share = row["probability"]
             bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH, complete_style="cyan")
             table.add_row(f"{share:.1%}", bar, Text(printable(row["label"])))
+            for reason in row.get("reasons", [])[:_N_REASONS]:
+                told = Text(f"{reason['share']:+.0%} {printable(reason['text'])}", style="dim")
+                table.add_row("", "", told)
         console.print(table)

@@ -21,6 +21,20 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {"mini": Recipe("minilm-l6", MappingProxyType({"image": "efficientnet-lite0"}))}
+    {
+        "mini": Recipe(
+            "minilm-l6",
+            MappingProxyType(
+                {
+                    "image": "efficientnet-lite0",
+                    "audio": "aisfx",
+                    "pointcloud": "depth-views",
+                    "timeseries": "minirocket",
+                    "video": "video-frames",
+                    "thermal": "thermal-pictures",
+                }
+            ),
+        )
+    }
 )
 """Recipe by the name of its space."""

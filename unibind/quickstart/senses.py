@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unibind import datasets
+from unibind import datasets, weights
 from unibind.alignment.targets import Targets
 from unibind.datasets import Dataset, LabelledItem
 from unibind.engine import Engine
@@ -27,17 +27,19 @@ class Sense:
         dataset: Name of the set.
         learns: Whether a head is trained on it; what is shown to the image tower uses the head of
             pictures.
+        models: Weights that its encoder needs beside those of pictures and words.
         options: What the files do not say of themselves.
     """
 
     modality: str
     dataset: str
     learns: bool = True
+    models: tuple[str, ...] = ()
     options: Mapping[str, Json] = field(default_factory=dict)
 
 
 SENSES = (
-    Sense("audio", "stamps-sounds"),
+    Sense("audio", "stamps-sounds", models=("aisfx",)),
     Sense("pointcloud", "furniture-shapes"),
     Sense("timeseries", "basic-motions"),
     Sense("timeseries", "appliances"),
@@ -128,6 +130,9 @@ def _add(
 
 
 def _gather(engine: Engine, sense: Sense, reporter: Reporter) -> _Gathered:
+    for name in sense.models:
+        with reporter.progress(f"weights {name}", in_bytes=True) as progress:
+            weights.fetch(name, progress=progress)
     with reporter.progress(f"data {sense.dataset}", in_bytes=True) as progress:
         dataset = datasets.fetch(sense.dataset, progress=progress)
     reporter.say(f"{dataset.name}: {len(dataset)} items, {dataset.licence}; {dataset.attribution}")
