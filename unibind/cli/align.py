@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unibind.engine import Engine
     from unibind.knowledge.base import KnowledgeBase
 
-__all__ = ["align"]
+__all__ = ["align", "opened"]
 
 MAX_BAD_SHARE = 0.1
 """With more bad items than this share, no head is made: something is wrong with the set."""
@@ -66,7 +66,7 @@ def align(
     head: Annotated[
         HeadMethod,
         typer.Option(
-            help="ridge, closed form; trained by contrast from there: linear, low-rank, mlp; or auto."
+            help="ridge, in closed form; from there by contrast: linear, low-rank, mlp; or auto."
         ),
     ] = HeadMethod.RIDGE,
     encoder: Annotated[
@@ -98,7 +98,7 @@ def align(
 
     began = time.monotonic()
     base = None if knowledge is None else open_base(knowledge)
-    dataset = _opened(data, modality, split=split, label_column=label_column)
+    dataset = opened(data, modality, split=split, label_column=label_column)
     everything = _supervision(dataset, base, captions=captions, class_names=class_names)
     options = read_options(option)
     engine = engines.open(space, recipe=FIRST_RECIPE)
@@ -159,7 +159,14 @@ def _train(
         engine.train(modality, paths, targets, seed=seed, options=options, progress=bar)
 
 
-def _opened(data: str, modality: str, *, split: str | None, label_column: str | None) -> "Dataset":
+def opened(
+    data: str, modality: str, *, split: str | None = None, label_column: str | None = None
+) -> "Dataset":
+    """Return a labelled set, or those of its items that are of a split.
+
+    Raises:
+        InvalidInputError: There is no such set, split or column.
+    """
     from unibind.datasets import open_dataset
     from unibind.modalities.registry import installed
 
