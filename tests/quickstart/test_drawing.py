@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from unibind.alignment.geometry import unit
+from unibind.quickstart import drawing
 from unibind.quickstart.drawing import Tile, contact_sheet, draw_map
 
 
@@ -80,3 +81,16 @@ def test_a_map_has_a_colour_for_each_group_and_is_the_same_every_time():
     colours = {tuple(c) for c in np.asarray(opened(first)).reshape(-1, 3)}
     saturated = [c for c in colours if max(c) - min(c) > 100]
     assert len(saturated) >= 3
+
+
+def test_words_of_a_map_are_moved_apart_and_no_further_than_they_must():
+    rng = np.random.default_rng(0)
+    places, reach = rng.uniform(-0.3, 0.3, (14, 2)), np.array([1.0, 1.0])
+    moved = drawing._apart(places, reach)
+    assert np.array_equal(moved[:, 0], places[:, 0])
+    for a in range(14):
+        for b in range(a):
+            x, y = np.abs(moved[a] - moved[b])
+            assert x >= 0.32 or y >= 0.069
+    far = np.array([[0.0, 0.5], [0.0, -0.5]])
+    assert np.array_equal(drawing._apart(far, reach), far)

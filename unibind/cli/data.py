@@ -35,10 +35,15 @@ def list_(as_json: AsJson = False) -> None:
     ]
 
     def people() -> None:
+        from shutil import get_terminal_size
+        from textwrap import fill
+
+        width = min(get_terminal_size().columns, 100)
         for row in rows:
             state = "here" if row["present"] else f"{_megabytes(row['download_bytes'])} to download"
-            print(f"{row['name']:<10} {row['items']:>5} items, {state}: {row['what']}")
-            print(f"{'':<10} {row['licence']}; credit: {row['attribution']}")
+            print(f"{row['name']}: {row['items']:,} items, {state}")
+            for told in (row["what"], f"{row['licence']}; credit: {row['attribution']}"):
+                print(fill(told, width, initial_indent="  ", subsequent_indent="  "))
 
     emit(rows, as_json=as_json, people=people)
 

@@ -69,7 +69,9 @@ def fetch(
 
     emit(rows, as_json=as_json, people=people)
     if failures:
-        raise FetchError("; ".join(failures))
+        for failure in failures[:-1]:
+            warn(f"error: {failure}")
+        raise FetchError(failures[-1])
 
 
 @app.command()

@@ -4,14 +4,18 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from unibind.errors import UnibindError
 from unibind.types import Json, ProgressCallback
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["AsJson", "emit", "printable", "progress", "report_errors", "stop", "warn"]
 
@@ -19,6 +23,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 _INTERRUPTION = "interrupted; what was finished is kept, nothing is half written"
 
 _SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BEFORE_A_BAR = 0.5
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print machine-readable JSON on stdout.", show_default=False)
@@ -119,15 +124,29 @@ def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    with bar:
-        task = bar.add_task(label, total=None)
+    task = bar.add_task(label, total=None)
 
-        def update(n_done: int, n_total: int) -> None:
-            bar.update(task, completed=n_done, total=n_total)
+    def update(n_done: int, n_total: int) -> None:
+        bar.update(task, completed=n_done, total=n_total)
 
+    with _after_a_moment(bar):
         yield update
         if bar.tasks[task].total is None:  # nothing was counted, so there is nothing to leave
             bar.update(task, visible=False)
+
+
+@contextlib.contextmanager
+def _after_a_moment(bar: "Progress") -> Iterator[None]:
+    """Show a bar once the work has lasted a moment: one that comes and goes at once flashes."""
+    start = threading.Timer(_SECONDS_BEFORE_A_BAR, bar.start)
+    start.daemon = True
+    start.start()
+    try:
+        yield
+    finally:
+        start.cancel()
+        start.join()  # it may be starting the bar right now
+        bar.stop()
 
 
 def _now_and_then(label: str) -> ProgressCallback:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["condition_of", "search"]
 
+_SHOWN_CHARACTERS = 200  # of metadata; --json gives all of it
+
 
 def search(
     file: Annotated[
@@ -38,7 +40,9 @@ def search(
 ) -> None:
     """Find what is stored and nearest to a text or a file.
 
-    What is found may be of any modality, and so may the file.
+    What is found may be of any modality, and so may the file. This is the short way; `unibind
+    index search` also finds by a stored item's key or by words in the metadata, with scores'
+    limits and groups.
     """
     if (file is None) == (text is None):
         raise typer.BadParameter("give either a FILE or --text", param_hint="FILE")
@@ -147,6 +151,10 @@ def _told(metadata: Mapping[str, Json]) -> str:
     )
 
 
+def _shortened(told: str) -> str:
+    return told if len(told) <= _SHOWN_CHARACTERS else f"{told[: _SHOWN_CHARACTERS - 4]} ..."
+
+
 def _print(hits: Sequence[Hit]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -158,14 +166,15 @@ def _print(hits: Sequence[Hit]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right", style="dim")
     table.add_column("score", justify="right")
-    for heading in ("modality", "key", "metadata"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("modality")
+    table.add_column("key, and metadata", overflow="fold")
     for rank, hit in enumerate(hits, start=1):
         table.add_row(
             str(rank),
             f"{hit.score:.3f}",
             hit.modality,
             Text(printable(hit.key)),
-            Text(printable(_told(hit.metadata))),
         )
+        if hit.metadata:
+            table.add_row("", "", "", Text(_shortened(printable(_told(hit.metadata))), style="dim"))
     Console().print(table)

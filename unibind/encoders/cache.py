@@ -195,7 +195,7 @@ class FeatureCache:
                 self._end(second_error)
         elif self._is_writable and self._connection is not None:
             self._is_writable = False
-            _log.warning("the feature cache %s takes no more features: %s", self.path, error)
+            _warn_once("the feature cache %s takes no more features: %s", self.path, error)
         else:
             self._end(error)
 
@@ -209,7 +209,7 @@ class FeatureCache:
 
     def _end(self, error: Exception) -> None:
         self._disconnect()
-        _log.warning("going on without the feature cache %s: %s", self.path, error)
+        _warn_once("going on without the feature cache %s: %s", self.path, error)
 
     def _checked(self, key: bytes, blob: Any, checksum: Any) -> FloatArray:
         if not isinstance(blob, bytes) or len(blob) != 4 * self.dim:
@@ -217,6 +217,16 @@ class FeatureCache:
         if checksum != _checksum(key, blob):
             raise _Damaged("a feature's checksum is wrong")
         return np.frombuffer(blob, dtype="<f4").astype(np.float32)
+
+
+_warned: set[tuple[str, Path]] = set()
+
+
+def _warn_once(message: str, path: Path, error: Exception) -> None:
+    """Tell once a process and folder: every tower has a cache there, and each is opened often."""
+    if (message, path.parent) not in _warned:
+        _warned.add((message, path.parent))
+        _log.warning(message, path, error)
 
 
 class _Damaged(sqlite3.DatabaseError):

@@ -35,9 +35,9 @@ def open(space: str | os.PathLike[str], *, recipe: str | None = None) -> "Engine
     begun = RECIPES.get(given.name) or RECIPES.get(recipe or "")
     if begun is None:
         raise ArtifactError(
-            f"no space at {given} nor at {SPACES / given}; build one with `unibind quickstart` or "
-            f"`unibind align --space {given}`, or open one that needs no building: "
-            f"{', '.join(RECIPES)}"
+            f"no space at {given} nor at {SPACES / given}, looked for in {Path.cwd()}; build one "
+            f"with `unibind quickstart` or `unibind align --space {given}`, or open one that "
+            f"needs no building: {', '.join(RECIPES)}"
         )
     root = given if len(given.parts) > 1 else SPACES / given
     return Engine.from_recipe(begun, root)

@@ -83,7 +83,7 @@ def draw_map(
     reach = np.abs((everything - centre) @ plane).max(axis=0)
     at = unit(words - words.mean(axis=0)) @ plane
     at = at / np.abs(at).max(axis=0) * reach * 0.95
-    for name, (x, y) in zip(names, at, strict=True):
+    for name, (x, y) in zip(names, _apart(at, reach), strict=True):
         axes.annotate(name, (x, y), fontsize=9, weight="bold", ha="center", alpha=0.85)
     axes.set(title=title, xticks=[], yticks=[])
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -91,6 +91,25 @@ def draw_map(
     figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
     pyplot.close(figure)
     return buffer.getvalue()
+
+
+def _apart(places: FloatArray, reach: FloatArray) -> FloatArray:
+    """Return places of words moved up or down, as little as it takes, so that none overlap.
+
+    Args:
+        places: Wanted, shape (N, 2).
+        reach: Half the width and height of the picture, in the same unit, shape (2,).
+    """
+    height, width = 0.07 * reach[1], 0.32 * reach[0]  # of a line of words, generously
+    settled: list[tuple[float, float]] = []
+    for x, y in places[np.argsort(-places[:, 1])]:
+        near = [other for at, other in settled if abs(at - x) < width]
+        free = [y, *(other + side * height for other in near for side in (-1.0, 1.0))]
+        clear = [each for each in free if all(abs(each - o) >= 0.999 * height for o in near)]
+        settled.append((float(x), float(min(clear, key=lambda each: abs(each - y)))))
+    moved = np.empty_like(places)
+    moved[np.argsort(-places[:, 1])] = settled
+    return moved
 
 
 def _paste(sheet: Image.Image, tile: Tile, at: tuple[int, int], *, frame: bool = False) -> None:

@@ -267,10 +267,17 @@ def _explain(output: str, code: int, manager: _Manager) -> str:
         (_UNKNOWN, manager.unknown),
     ):
         if telling := next(filter(pattern.search, reversed(lines)), None):
-            return f"{problem} ({telling[:300]})"
+            told = telling[:300] if pattern is not _NO_NETWORK else _host_in(telling)
+            return f"{problem} ({told})" if told else problem
     errors = [line for line in lines if re.match(r"ERROR|E:|npm err", line, re.I)]
     last = (errors or lines or ["it said nothing"])[-1]
     return f"the download failed with exit code {code} ({last[:300]})"
+
+
+def _host_in(line: str) -> str:
+    """Return the host that a line tells of; what a manager says of a lost network is long."""
+    match = re.search(r"https?://(?:[^/@\s]*@)?([^/\s'\"):]+)", line)
+    return match[1] if match else line[:100]
 
 
 def _cannot_write(into: Path, error: OSError) -> str:
