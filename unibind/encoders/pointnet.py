@@ -17,7 +17,7 @@ __all__ = ["N_POINTS", "PointNet"]
 N_POINTS = 1024
 """Points that are drawn of a cloud, with a fixed seed."""
 
-_N_TRAINED = 512
+_N_TRAINED = 256
 _JITTER, _STRETCH = 0.01, 0.15
 
 
@@ -58,7 +58,7 @@ class PointNet:
         return PointNetNetwork(self.dim, seed=seed)
 
     def augment(self, batch: "Tensor", generator: "Generator") -> "Tensor":
-        """Return half of the points, turned about the upright axis, stretched and jittered."""
+        """Return a quarter of the points, turned about the upright axis, stretched and jittered."""
         import torch
 
         n = len(batch)
