@@ -81,6 +81,12 @@ def _print(outcome: "Quickstart", space: Path) -> None:
         found = ", ".join(f"{hit['caption']} ({hit['modality']})" for hit in search["hits"][:6])
         console.print(f"\n{search['title']}", style="bold", highlight=False, markup=False)
         console.print(f"  {found}", highlight=False, markup=False)
+    if outcome.crossed:
+        console.print(
+            "\nThese searches show what can be asked: their heads were trained on these very sets. "
+            "How well it works on items that no head has met stands in docs/modalities.",
+            style="dim",
+        )
     console.print(f"\nReport and pictures ({outcome.seconds:.0f} s):")
     for file in (outcome.folder / "report.md", *outcome.pictures):
         console.print(f"  {file}", highlight=False, soft_wrap=True)

@@ -44,7 +44,7 @@ CROSSINGS = (
     Crossing("text", "the call of a bird", ("audio",)),
     Crossing("text", "a person running", ("timeseries",)),
     Crossing("text", "the electricity that a fridge draws", ("timeseries",)),
-    Crossing("video", "guitar", ("image", "audio")),
+    Crossing("video", "rooster", ("image", "audio")),
 )
 
 
