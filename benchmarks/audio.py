@@ -117,7 +117,7 @@ def main() -> None:
                 sounds, texts, base, chosen.seeds, source=TRAINED
             ),
             f"trained on {TRAINED}, tested on {INDEPENDENT}": independent(sounds, texts, base),
-            "held-out sound to picture": to_pictures(engine, sounds, texts, min(5, chosen.seeds)),
+            "held-out sound to picture": to_pictures(engine, sounds, texts, chosen.seeds),
             f"measured attributes alone, {TRAINED}": measured_alone(sounds, base, TRAINED),
             f"measured attributes alone, {INDEPENDENT}": measured_alone(sounds, base, INDEPENDENT),
         }
