@@ -54,7 +54,9 @@ def test_it_finds_what_the_engine_finds(unibind, stored):
 
 
 def test_people_see_rank_score_key_and_metadata(unibind, stored):
-    heading, first, second, *_ = unibind("search", "--text", "a bird", "--into", "image").out.splitlines()
+    heading, first, second, *_ = unibind(
+        "search", "--text", "a bird", "--into", "image"
+    ).out.splitlines()
     assert heading.split() == ["score", "modality", "key,", "and", "metadata"]
     assert first.split()[0] == "1"
     assert first.split()[2:] == ["image", "bird"]
