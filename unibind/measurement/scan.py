@@ -103,8 +103,9 @@ def _fill(points: _Array) -> float:
     turned = [np.roll(points, turn, axis=1) for turn in range(3)]
     fine = min(_between(each, side) for each in turned)
     coarse = min(_between(each, 2 * side) for each in turned)
-    # A column reaches up to the highest point in it: too far, in proportion to its side.
-    return float(np.clip(2 * fine - coarse, 0, fine))
+    # A column reaches up to the highest point in it: too far, in proportion to its side. Legs and
+    # blades thinner than a column are no more than that: there the rule of proportion ends.
+    return float(np.clip(2 * fine - coarse, fine / 2, fine))
 
 
 def _column_side(points: _Array) -> float:
