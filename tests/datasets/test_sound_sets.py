@@ -114,3 +114,16 @@ def test_a_folder_that_holds_itself_is_refused():
     content[at : at + 8] = struct.pack(">II", 1, 1)
     with pytest.raises(FetchError, match="ring"):
         dict(resources(bytes(content)))
+
+
+def test_prompts_are_speech_with_its_words():
+    prompts = fetch("prompts-en")
+    assert len(prompts) == SETS["prompts-en"].n_items == 551
+    said = {item.key: item.caption for item in prompts.items}
+    assert said["agent-loginok.wav"] == "Agent logged in."
+    assert said["letters/a.wav"] == "a"
+    assert "beep.wav" not in said  # "[this is a simple beep tone]"
+    assert not [words for words in said.values() if not words or words[0] in "[(<"]
+    first = prompts.items[0]
+    sound = read(first.path.read_bytes())
+    assert (sound.rate_hz, first.label, first.caption) == (8000, None, "Activated.")

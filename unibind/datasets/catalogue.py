@@ -17,6 +17,7 @@ from unibind.datasets.items import Dataset
 from unibind.datasets.learning_sounds import LEARNING_SOUNDS
 from unibind.datasets.manifest import read_manifest
 from unibind.datasets.named import NamedSet, fetch_set, open_set
+from unibind.datasets.prompts import PROMPTS_EN
 from unibind.datasets.stamp_sounds import STAMP_SOUNDS
 from unibind.datasets.stamps import STAMPS
 from unibind.errors import InvalidInputError
@@ -33,6 +34,7 @@ _SETS = (
     FURNITURE,
     FURNITURE_SHAPES,
     LEARNING_SOUNDS,
+    PROMPTS_EN,
     STAMP_SOUNDS,
     STAMPS,
 )
