@@ -68,6 +68,8 @@ class ServiceSettings(BaseSettings):
         fetch_ports: Ports that are fetched from.
         fetch_max_bytes: Largest file that is fetched.
         fetch_timeout_s: Longest time that fetching one file may take, redirects included.
+        warm_up: Whether every tower is opened before the service says that it is ready; else the
+            first request of a modality waits for it.
         log_format: ``"json"`` for machines, ``"text"`` for people.
         audit_file: Where writes are noted; beside the space if unset.
     """
@@ -106,6 +108,7 @@ class ServiceSettings(BaseSettings):
     fetch_ports: Numbers = (443,)
     fetch_max_bytes: Annotated[int, Field(ge=1)] = 64 * _MIB
     fetch_timeout_s: Annotated[float, Field(gt=0)] = 20
+    warm_up: bool = True
     log_format: Literal["json", "text"] = "json"
     audit_file: Path | None = None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-_START_S = 120
+_START_S = 300
 
 
 @dataclass
@@ -76,7 +76,7 @@ def start(folder: Path, **settings: object) -> Served:
     """Start a server and wait until it is ready."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    told = {"port": port, "decoders": 1, **settings}
+    told = {"port": port, "decoders": 1, "warm_up": "false", **settings}
     environment = os.environ | {
         f"UNIBIND_SERVE_{name.upper()}": str(value) for name, value in told.items()
     }
@@ -99,6 +99,7 @@ def start(folder: Path, **settings: object) -> Served:
                 return served
         time.sleep(0.1)
     process.kill()
+    process.wait()
     raise AssertionError(f"the server was not ready in time: {log.read_text()[-3000:]}")
 
 

@@ -89,7 +89,7 @@ def test_what_the_server_refuses_is_unibinds_own_error(remote):
     with pytest.raises(InvalidInputError, match="1 of 2 items were not stored: bad"):
         remote.add("image", [png(1), b"no picture"], keys=["good", "bad"])
     assert remote.delete("good")
-    with pytest.raises(InvalidInputError, match="request [0-9a-f]{32}"):
+    with pytest.raises(InvalidInputError, match=r"request [0-9a-f]{32}"):
         remote.classify("text", ["x"], classes=["a", "a"])
 
 

@@ -15,6 +15,13 @@ CHECKS = (
     content_type_conformance,
     response_schema_conformance,
 )
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context, value):
+    return value.encode() if isinstance(value, str) else value
+
+
 SLOW = {"/v1/knowledge/{name}/findings", "/v1/alignments"}  # minutes of work, tried by name
 
 

@@ -35,7 +35,7 @@ BATCH_S = 0.25
 MAX_BATCH = 64
 """Items of a batch, however small they are."""
 
-_SLOWNESS = 4.0
+_SLOWNESS = 3.0
 """How many times its own duration a request may wait before it is turned away."""
 
 _MEMORY = 0.2
@@ -60,7 +60,7 @@ class _Order:
     """What one request wants of one modality."""
 
     deadline: float
-    left_cost: float
+    cost: float
     is_dropped: bool = False
 
 
@@ -196,8 +196,8 @@ class Batcher(Generic[T]):
     def _admit(self, order: _Order, n_items: int) -> None:
         if self._is_closed:
             raise _CLOSING.at(None)
-        own_s = order.left_cost * self._s_per_cost
-        wait_s = self._shared(order.left_cost) * self._s_per_cost
+        own_s = order.cost * self._s_per_cost
+        wait_s = self._shared(order.cost) * self._s_per_cost
         is_full = bool(self._jobs) and len(self._jobs) + n_items > self._max_items
         if is_full or wait_s > max(self._max_wait_s, _SLOWNESS * own_s):
             raise Refusal(
@@ -209,8 +209,11 @@ class Batcher(Generic[T]):
             )
 
     def _shared(self, cost: float) -> float:
-        """Return what others are given while a request of this cost is served."""
-        return sum(min(each.left_cost, cost) for each in self._orders) / len(self._threads)
+        """Return what others may be given while a request of this cost is served.
+
+        What they were given already still counts: those who come after this one slow it down, too.
+        """
+        return sum(min(each.cost, cost) for each in self._orders) / len(self._threads)
 
     def _run(self) -> None:
         number = threading.get_ident()
@@ -221,9 +224,6 @@ class Batcher(Generic[T]):
             took = time.monotonic() - began
             del self._running_since[number]
             self._learn(sum(job.cost for job in batch), took)
-            with self._ready:
-                for job in batch:
-                    job.order.left_cost -= job.cost
             _settle(batch, outcomes)
             self._on_batch(len(batch), [began - job.came for job in batch], took)
 
@@ -250,7 +250,6 @@ class Batcher(Generic[T]):
             if job.order.is_dropped:
                 continue
             if job.order.deadline < time.monotonic():
-                job.order.left_cost -= job.cost
                 _settle([job], [_LATE])
                 continue
             batch.append(job)

@@ -146,7 +146,8 @@ class Runtime:
 
     def warm(self) -> None:
         """Open every tower, so that no request waits for it; what cannot be opened is noted."""
-        for name in self._engine.modalities:
+        every = self._engine.modalities
+        for name in every if self.settings.warm_up else every[:1]:
             try:
                 self._engine.encoder(name)
                 self._engine.head(name)

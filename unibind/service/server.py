@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from typing import Any
+import signal
+from types import FrameType
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -45,7 +47,13 @@ def serve(settings: ServiceSettings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
     )
+    # uvicorn raises the signal again once it has drained; that is a good end, not a failure.
+    signal.signal(signal.SIGTERM, _end_well)
     uvicorn.Server(config).run()
+
+
+def _end_well(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def protocol_for(settings: ServiceSettings) -> type[H11Protocol]:
