@@ -240,7 +240,8 @@ class _Run:
 
     def _batches(self, n_items: int, generator: torch.Generator) -> Iterator[Tensor]:
         order = torch.randperm(n_items, generator=generator)
-        return iter(order.split(self._schedule.batch_size))
+        starts = range(0, n_items, self._schedule.batch_size)
+        return (order[start : start + self._schedule.batch_size] for start in starts)
 
     def _embed(self, batch: Tensor) -> Tensor:
         return functional.normalize(self.parts["projection"](self.parts["network"](batch)), dim=1)

@@ -105,8 +105,9 @@ def _transforms() -> tuple[Any, ...]:
 
 def _mean_features(transform: Any, windows: FloatArray) -> FloatArray:
     with _ONE_AT_A_TIME:
-        features: FloatArray = np.asarray(transform.transform(windows), dtype=np.float32)
-    return features.mean(axis=0)
+        features = np.asarray(transform.transform(windows), dtype=np.float32)
+    mean: FloatArray = features.mean(axis=0)
+    return mean
 
 
 @cache

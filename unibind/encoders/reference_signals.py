@@ -39,7 +39,7 @@ def _oscillation(generator: np.random.Generator, n_steps: int) -> _Signal:
 def _switching(generator: np.random.Generator, n_steps: int) -> _Signal:
     n_periods = np.exp(generator.uniform(0, np.log(n_steps / 16)))
     turns = 2 * np.pi * (n_periods * np.arange(n_steps) / n_steps + generator.random())
-    levels = np.sign(np.sin(turns) - generator.uniform(-0.9, 0.9))
+    levels: _Signal = np.sign(np.sin(turns) - generator.uniform(-0.9, 0.9))
     return levels + 0.05 * generator.standard_normal(n_steps)
 
 

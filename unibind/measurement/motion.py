@@ -87,7 +87,8 @@ def _rms(values: _Array) -> float:
 
 def _without_gravity(values: _Array, rate_hz: float) -> _Array:
     if rate_hz <= 4 * _GRAVITY_HZ or values.shape[1] < 3 * rate_hz:
-        return values - values.mean(axis=1, keepdims=True)
+        centred: _Array = values - values.mean(axis=1, keepdims=True)
+        return centred
     low_pass = signal.butter(2, _GRAVITY_HZ, fs=rate_hz, output="sos")
     n_padded = min(values.shape[1] - 1, int(3 * rate_hz / _GRAVITY_HZ))
     filtered: _Array = values - signal.sosfiltfilt(low_pass, values, axis=1, padlen=n_padded)
