@@ -171,6 +171,25 @@ def test_a_rehearsal_leaves_out_items_of_every_class_and_of_many_classes_some():
     assert sorted(everyone.tolist()) == list(range(45))
 
 
+def test_a_rehearsal_leaves_out_whole_groups_where_they_are_known():
+    _, targets = toy(n_each=6, n_classes=4)
+    wearers = ["ann", "bob", "cem", "dag", "eve", "fay"] * 4
+    parts = hold_out(targets, seed=0, groups=wearers)
+    watched = {wearers[row] for row in parts.watched}
+    assert len(watched) == 2
+    assert not watched & {wearers[row] for row in parts.trained}
+    assert len(np.unique(targets.rows[parts.trained])) == 4
+
+
+def test_groups_that_are_classes_or_not_known_do_not_empty_a_class():
+    _, targets = toy(n_each=6, n_classes=4)
+    of_class = [f"class {row}" for row in targets.rows]
+    for groups in (of_class, [None, *of_class[1:]]):
+        parts = hold_out(targets, seed=0, groups=groups)
+        assert len(parts.watched) == 8
+        assert len(np.unique(targets.rows[parts.trained])) == 4
+
+
 def test_a_class_with_one_item_is_trained_on_and_never_watched():
     _, targets = toy(n_each=4, n_classes=3)
     lonely = Targets(targets.names, targets.points, targets.rows[:9])  # one item of the last class

@@ -6,7 +6,7 @@ without some classes. It tells for how many epochs to train, and its features of
 seen choose what a head is made by. Then the network proper is trained on everything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def train(
     space: SpaceId,
     schedule: Schedule | None = None,
     seed: int = 0,
+    groups: Sequence[str | None] | None = None,
     checkpoint: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Trained:
@@ -81,6 +82,7 @@ def train(
         space: Where the targets live.
         schedule: How to train.
         seed: Of what is held out, the weights and the batches.
+        groups: What each item belongs together with, as in `hold_out`.
         checkpoint: A folder in which an interrupted training is kept. With the same items, targets
             and schedule it goes on as if it had not been interrupted.
         progress: Called after each epoch, with epochs done and at most to come.
@@ -90,7 +92,7 @@ def train(
         ArtifactError: The checkpoint cannot be written.
     """
     schedule = schedule or Schedule()
-    parts = hold_out(targets, seed=seed)
+    parts = hold_out(targets, seed=seed, groups=groups)
     n_most = 2 * schedule.n_epochs
 
     def tell(n_before: int) -> ProgressCallback | None:
@@ -133,12 +135,16 @@ def train(
     )
 
 
-def hold_out(targets: Targets, *, seed: int) -> HeldOutItems:
+def hold_out(
+    targets: Targets, *, seed: int, groups: Sequence[str | None] | None = None
+) -> HeldOutItems:
     """Return what a rehearsal leaves out: a third of each class's items, and of many classes some.
 
     Args:
         targets: What the items belong to.
         seed: Of the choice.
+        groups: Who or what each item is of: a wearer, a device. Where all have one, whole groups
+            are left out, as long as every class keeps items of others.
 
     Raises:
         InvalidInputError: Fewer than two targets have two items.
@@ -154,12 +160,34 @@ def hold_out(targets: Targets, *, seed: int) -> HeldOutItems:
         )
     n_out = int(HELD_OUT_CLASSES * len(several)) if len(several) >= LEAST_CLASSES else 0
     unseen = np.flatnonzero(np.isin(targets.rows, several[:n_out]))
-    watched: list[int] = []
-    for row in several[n_out:]:
+    candidates = np.flatnonzero(np.isin(targets.rows, several[n_out:]))
+    watched = _of_whole_groups(targets.rows, candidates, groups, generator)
+    for row in several[n_out:] if not watched else ():
         of_class = generator.permutation(np.flatnonzero(targets.rows == row))
         watched += of_class[: max(1, round(HELD_OUT_ITEMS * len(of_class)))].tolist()
     rest = np.setdiff1d(np.arange(len(targets.rows)), np.concatenate([unseen, watched]))
     return HeldOutItems(rest, np.sort(np.array(watched, dtype=np.int64)), unseen)
+
+
+def _of_whole_groups(
+    rows: IntArray,
+    candidates: IntArray,
+    groups: Sequence[str | None] | None,
+    generator: np.random.Generator,
+) -> list[int]:
+    """Return about a third of the candidates, by whole groups; none if that cannot be."""
+    if groups is None or any(groups[row] is None for row in candidates):
+        return []
+    names = np.array([groups[row] for row in candidates], dtype=np.str_)
+    is_watched = np.zeros(len(candidates), dtype=bool)
+    for name in generator.permutation(np.unique(names)):
+        tried = is_watched | (names == name)
+        keeps_all = np.isin(rows[candidates], rows[candidates[~tried]]).all()
+        if keeps_all and tried.mean() <= 1.5 * HELD_OUT_ITEMS:
+            is_watched = tried
+        if is_watched.mean() >= HELD_OUT_ITEMS:
+            break
+    return [int(row) for row in candidates[is_watched]]
 
 
 def subset(targets: Targets, rows: IntArray) -> Targets:

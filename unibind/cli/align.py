@@ -156,7 +156,10 @@ def _train(
     paths = [item.path for item in supervision.items]
     targets = _targets(engine, supervision, base)
     with progress("training the network, epochs") as bar:
-        engine.train(modality, paths, targets, seed=seed, options=options, progress=bar)
+        groups = [item.group for item in supervision.items]
+        engine.train(
+            modality, paths, targets, seed=seed, groups=groups, options=options, progress=bar
+        )
 
 
 def opened(

@@ -664,6 +664,7 @@ class Engine:
         *,
         seed: int = 0,
         schedule: "Schedule | None" = None,
+        groups: Sequence[str | None] | None = None,
         options: Mapping[str, Json] | None = None,
         progress: ProgressCallback | None = None,
     ) -> tuple[Failure, ...]:
@@ -677,6 +678,7 @@ class Engine:
             targets: What each item is pulled towards.
             seed: Of what is held out, the weights and the batches.
             schedule: How to train; None takes the defaults.
+            groups: Who or what each item is of; where all have one, whole groups are held out.
             options: As in `embed`.
             progress: Called after each epoch.
 
@@ -694,6 +696,7 @@ class Engine:
             targets,
             seed=seed,
             schedule=schedule,
+            groups=groups,
             options=options,
             progress=progress,
         )

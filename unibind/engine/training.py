@@ -40,6 +40,7 @@ def train_encoder(
     *,
     seed: int = 0,
     schedule: "Schedule | None" = None,
+    groups: Sequence[str | None] | None = None,
     options: Mapping[str, Json] | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[Failure, ...]:
@@ -54,6 +55,7 @@ def train_encoder(
         targets: What each item is pulled towards.
         seed: Of what is held out, the weights and the batches.
         schedule: How to train; None takes the defaults.
+        groups: Who or what each item is of; where all have one, whole groups are held out.
         options: What the items do not say of themselves.
         progress: Called after each epoch.
 
@@ -84,6 +86,7 @@ def train_encoder(
         space=senses.space.id,
         schedule=schedule,
         seed=seed,
+        groups=None if groups is None else [groups[row] for row in read.rows],
         checkpoint=checkpoint,
         progress=progress,
     )
