@@ -67,6 +67,7 @@ def test_a_pts_file_counts_its_points():
         (b"1 2\n4 5\n", r"\(N, 3\) was needed"),
         (b"1,5;2,5;3,5\n2,5;3,5;4,5\n", "decimal commas"),
         (b"# only a remark\n", "no points in it"),
+        (b"1 " * 1000 + b"\n", "1,000 numbers in a line; at most 64"),
         (b"2\n", "announces 2 points, 0 lines"),
         (b"Dear reader, this is no cloud.\n", "could not convert string 'Dear'"),
         (b"1 2 nan\n4 5 6\n", "NaN"),

@@ -27,6 +27,7 @@ MAX_POINTS = 10_000_000
 MAX_TRIANGLES = 2_000_000
 """Triangles of a mesh that are read at most, its polygons cut into them."""
 
+_MOST_COLUMNS = 64
 _SEED = 0
 
 
@@ -97,6 +98,11 @@ def numbers(lines: Iterable[str | bytes], what: str) -> npt.NDArray[np.float64]:
     rows = [line if isinstance(line, str) else line.decode("latin-1") for line in lines]
     if not any(row.strip() for row in rows):
         raise InvalidInputError(f"the file has no {what}")
+    n_columns = len(rows[0].split())
+    if n_columns > _MOST_COLUMNS:
+        raise InvalidInputError(
+            f"the {what} have {n_columns:,} numbers in a line; at most {_MOST_COLUMNS} are read"
+        )
     try:
         return np.loadtxt(rows, dtype=np.float64, comments=None, ndmin=2)
     except (ValueError, OverflowError) as error:
