@@ -179,7 +179,7 @@ def start(name: str, port: int, folder: Path, python: str) -> subprocess.Popen:
             python, "-c", "from infinity_emb.cli import cli; cli()", "v2",
             "--model-id", str(folder / "model"),
             "--engine", "torch", "--device", "cpu", "--port", str(port), "--url-prefix", "/v1",
-            "--no-bettertransformer", "--no-model-warmup", "--log-level", "error",
+            "--log-level", "error",
         ],
     }  # fmt: skip
     environment |= {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}

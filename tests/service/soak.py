@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        truth = Truth.told(Path(folder) / "same")
+        truth = Truth.told(Path(folder) / "mini")
         with serving(Path(folder) / "served", decoders=2) as served:
             outcome = soak(served, truth, seconds=told.seconds, seed=told.seed)
             is_alive = served.is_alive()

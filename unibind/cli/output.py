@@ -22,7 +22,7 @@ __all__ = ["AsJson", "emit", "printable", "progress", "report_errors", "stop", "
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 _INTERRUPTION = "interrupted; what was finished is kept, nothing is half written"
 
-_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_LINES = float(os.environ.get("UNIBIND_PROGRESS_S") or 15)
 _SECONDS_BEFORE_A_BAR = 0.5
 
 AsJson = Annotated[

@@ -16,7 +16,6 @@ from unibind.engine import open as open_engine
 from unibind.errors import UnibindError
 from unibind.service.access import Access, KeyRing
 from unibind.service.aligning import Runs
-from unibind.service.classes import CenterShelf
 from unibind.service.edge import Edge, rendered
 from unibind.service.fetching import Fetcher
 from unibind.service.intake import visit_of
@@ -82,7 +81,6 @@ def create_app(
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.runtime = runtime
     app.state.fetcher = fetcher or Fetcher(settings)
-    app.state.centers = CenterShelf()
     app.state.chart = Chart()
     app.state.audit = Audit(settings.audit_file or root / AUDIT)
     app.state.runs = Runs(root, runtime.reload)

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from unibind.service.classes import CenterShelf, classified
+from unibind.service.classes import classified
 from unibind.service.intake import Asked, asked_of, runtime_of, sources_of, unless_gone, visit_of
 from unibind.service.looking import inspected
 from unibind.service.openapi import REFUSALS, body
@@ -131,9 +131,7 @@ async def _classified(
     request: Request, told: ClassifyRequest, sources: Sequence[Source], deadline: float
 ) -> list[Json]:
     runtime = runtime_of(request)
-    shelf: CenterShelf = request.app.state.centers
-    chosen = await shelf.get(runtime, told)
-    results = await classified(runtime, told, chosen, sources, deadline=deadline)
+    results = await classified(runtime, told, sources, deadline=deadline)
     for result in results:
         confidence = runtime.metrics.confidence.labels(result["type"])
         confidence.observe(result["predictions"][0]["probability"])

@@ -1,0 +1,77 @@
+"""What docs/service.md tells people to type, typed; and that the files of deploy/ are sound."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from unibind.service.observing import Metrics
+from unibind.settings import ServiceSettings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return [
+        part.removeprefix(language).strip()
+        for part in PAGE.split("```")[1::2]
+        if part.startswith(f"{language}\n")
+    ]
+
+
+CURL = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl")]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_curl_line_works(served, picture, tmp_path):
+    assert len(CURL) >= 6
+    (tmp_path / "my.jpg").write_bytes(picture)
+    for line in CURL:
+        command = line.replace("http://127.0.0.1:8000", served.url).replace("curl -s", "curl -sS")
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, line
+        assert "error" not in json.loads(done.stdout), f"{line}\n{done.stdout}"
+    with served.client() as client:
+        client.delete("/v1/items/mine")
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=["openai", "client"])
+def test_every_python_block_works(served, code):
+    names: dict = {}
+    exec(compile(code.replace("http://127.0.0.1:8000", served.url), "service.md", "exec"), names)
+    if "hits" in names:
+        assert names["hits"][0][0].key == "kettle"
+    names["client"].close()
+    with served.client() as client:
+        client.delete("/v1/items/kettle")
+
+
+def test_every_setting_is_documented():
+    for name in ServiceSettings.model_fields:
+        assert f"{name.upper()}`" in PAGE, name
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are():
+    board = json.loads((ROOT / "deploy" / "grafana" / "unibind.json").read_text())
+    known = Metrics().text().decode()
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            for word in (
+                target["expr"].replace("(", " ").replace("{", " ").replace("[", " ").split()
+            ):
+                if word.startswith("unibind_"):
+                    family = word.rstrip(",)").removesuffix("_total")
+                    for ending in ("_bucket", "_sum", "_count"):
+                        family = family.removesuffix(ending)
+                    assert f"# TYPE {family}" in known, word
+
+
+def test_the_container_runs_without_root_and_stops_by_sigterm():
+    told = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert told.rindex("USER unibind") > told.rindex("useradd")
+    assert "STOPSIGNAL SIGTERM" in told
