@@ -50,8 +50,10 @@ def by_a_slow_loop(ranges: ClassAttributes, measured: np.ndarray) -> np.ndarray:
             + 0.02 * bell(x, float(np.mean(middles)), wide)
             for c in known
         }
-        for c in known:
-            answer[n, c] += log(density[c] / np.mean(list(density.values())))
+        typical = np.mean(list(density.values()))
+        for c in range(n_classes):
+            anything = bell(x, float(np.mean(middles)), wide)
+            answer[n, c] += log(density.get(c, anything) / typical)
     return answer
 
 
@@ -78,14 +80,22 @@ def test_what_was_not_measured_says_nothing(furniture):
     assert (furniture.log_likelihood(nothing) == 0).all()
 
 
-def test_a_class_without_ranges_is_neither_likelier_nor_less_likely():
+def test_a_class_without_ranges_may_show_anything():
     base = base_of(chair={"height_m": (0.8, 1.0)}, wardrobe={"height_m": (1.8, 2.4)}, cloud={})
     ranges = ClassAttributes.of(
         base, "scan", classes=["cloud", "chair", "wardrobe"], attributes=["height_m"]
     )
-    told = ranges.log_likelihood(np.array([[0.9]], np.float32))[0]
-    assert told[0] == 0
-    assert told[1] > 0 > told[2]
+    cloud, chair, wardrobe = ranges.log_likelihood(np.array([[0.9]], np.float32))[0]
+    assert chair > 0 > cloud > wardrobe
+
+
+def test_more_classes_without_ranges_change_nothing_between_those_that_have_some():
+    few = base_of(chair={"height_m": (0.8, 1.0)}, wardrobe={"height_m": (1.8, 2.4)})
+    ranges = ClassAttributes.of(few, "scan", attributes=["height_m"])
+    names = ["chair", "wardrobe", *map(str, range(50))]
+    many = ClassAttributes.of(few, "scan", classes=names, attributes=["height_m"])
+    measured = np.array([[0.9], [2.0]], np.float32)
+    assert (many.log_likelihood(measured)[:, :2] == ranges.log_likelihood(measured)).all()
 
 
 @given(st.floats(1e-6, 1e6))

@@ -132,8 +132,9 @@ class ClassAttributes:
             measured: In the attributes' units, shape (N, A); NaN where nothing was measured.
 
         Returns:
-            Log likelihood ratios, shape (N, C). 0 says nothing either way: a class without ranges,
-            or an item of which nothing was measured.
+            Log likelihood ratios, shape (N, C); 0 where nothing was measured. A class without a
+            range may show anything: it explains an item better than a class that it contradicts,
+            and worse than one that it fits.
 
         Raises:
             InvalidInputError: The width is not A.
@@ -164,18 +165,17 @@ class ClassAttributes:
 
     def _told_by(self, values: npt.NDArray[np.float64]) -> FloatArray:
         """Return log likelihood ratios of values on the attributes' scales, shape (N, C, A)."""
-        is_known = np.isfinite(self.centers) & np.isfinite(values)[:, None]  # (N, C, A)
         own = _log_bell(values[:, None], self.centers, self.spreads)
         # A wild measurement is as likely under every class, so that it decides nothing.
         wild = _log_bell(values[:, None], *self._anything())
         with np.errstate(invalid="ignore"):  # NaN where a range or a measurement is missing
             density = np.logaddexp(np.log1p(-_SURPRISE) + own, np.log(_SURPRISE) + wild)
-        among = np.where(is_known, density, -np.inf)
-        n_known = np.maximum(is_known.sum(axis=1, keepdims=True), 1)
-        with np.errstate(invalid="ignore"):  # nothing known of any class
-            typical = logsumexp(among, axis=1, keepdims=True) - np.log(n_known)
-            told = np.where(is_known, density - typical, 0)
-        return told.astype(np.float32)
+        has_range = np.isfinite(self.centers)
+        among = np.where(has_range, density, -np.inf)
+        with np.errstate(invalid="ignore", divide="ignore"):  # nothing known of any class
+            typical = logsumexp(among, axis=1, keepdims=True) - np.log(has_range.sum(axis=0))
+            told = np.where(has_range, density, wild) - typical
+        return np.where(np.isfinite(told), told, 0).astype(np.float32)
 
     def _anything(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return middle and spread, shape (A,), of a bell wide enough for whatever there is."""

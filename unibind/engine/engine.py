@@ -11,22 +11,18 @@ import numpy as np
 
 from unibind import plugins
 from unibind.alignment.aligner import Aligner
-from unibind.alignment.attributes import MEASURED_WEIGHT
-from unibind.alignment.centers import ClassCenters, check_labels
-from unibind.alignment.decision import decide, seen_among
+from unibind.alignment.centers import ClassCenters
 from unibind.alignment.examples import Examples, Seen
 from unibind.alignment.heads import Head
-from unibind.alignment.hubs import without_hubs
 from unibind.alignment.prior import SemanticPrior
 from unibind.alignment.space import Space
 from unibind.alignment.targets import Targets
-from unibind.alignment.unknown import Outside, outside
 from unibind.encoders.cache import FeatureCache
 from unibind.encoders.imagenet_labels import read_labels
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
 from unibind.encoders.trainable import TrainableEncoder
-from unibind.engine.judging import with_reasons, with_unknown
+from unibind.engine.classifying import EVIDENCE, Classified, Classifier
 from unibind.engine.measuring import Measured, measure
 from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
@@ -52,14 +48,9 @@ from unibind.types import (
 if TYPE_CHECKING:
     from unibind.alignment.network_fit import Schedule  # torch
 
-__all__ = ["EVIDENCE", "Classified", "Embedded", "Engine"]
-
-EVIDENCE = ("space", "attributes")
-"""What can speak for a class: its sentences, through the space, and what instruments measure."""
+__all__ = ["Embedded", "Engine"]
 
 _STORE = "store"
-_DEFAULT_TEMPERATURE = 0.14
-"""Of the prior alone: the likeliest for emoji among 3, 10 and 60 of their names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,21 +64,6 @@ class Embedded:
     """
 
     embeddings: FloatArray
-    rows: IntArray
-    failures: tuple[Failure, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Classified:
-    """What many items are.
-
-    Attributes:
-        predictions: Of each of the M items that worked, in their order, the likeliest first.
-        rows: Places of those among the items, ascending, shape (M,).
-        failures: The others, in their order.
-    """
-
-    predictions: list[list[Prediction]]
     rows: IntArray
     failures: tuple[Failure, ...]
 
@@ -110,6 +86,7 @@ class Engine:
         self.space = space
         self.root = root
         self.senses = Senses(space, root, opened=opened)
+        self._classifier = Classifier(space, self.senses)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path) -> Self:
@@ -159,8 +136,8 @@ class Engine:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of what can be embedded, text first."""
-        return (TEXT, *self.space.encoders)
+        """Names of what can be embedded: text first, then by the alphabet."""
+        return (TEXT, *sorted(self.space.encoders))
 
     def embed(
         self, modality: str, items: Sequence[Any], *, options: Mapping[str, Json] | None = None
@@ -251,26 +228,8 @@ class Engine:
                 such class, or there is no such rule.
             ArtifactError: There is no such knowledge base.
         """
-        if knowledge is None:
-            if classes is None:
-                raise InvalidInputError(
-                    "give classes=[...] or knowledge=NAME: nothing to choose from"
-                )
-            check_labels(classes)
-            texts = [[name] for name in classes]
-        else:
-            base = knowledge if isinstance(knowledge, KnowledgeBase) else open_base(knowledge)
-            classes = base.classes if classes is None else classes
-            check_labels(classes)
-            texts = [[name, *base.texts(name)] for name in classes]
-        vectors = self.senses.embed_texts([text for lines in texts for text in lines])
-        ends = np.cumsum([len(lines) for lines in texts])[:-1]
-        return ClassCenters.from_lines(
-            classes,
-            np.split(vectors, ends),
-            space=self.space.id,
-            selection=selection,
-            n_centers=n_centers,
+        return self._classifier.centers(
+            classes=classes, knowledge=knowledge, selection=selection, n_centers=n_centers
         )
 
     def classify(
@@ -352,50 +311,18 @@ class Engine:
         Raises:
             InvalidInputError: As in `classify`, but for items that cannot be read.
         """
-        if set(evidence) - set(EVIDENCE) or not evidence:
-            raise InvalidInputError(
-                f"evidence {sorted(evidence)}; any of {', '.join(EVIDENCE)} was needed"
-            )
-        base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
-        centers = self.centers(classes=classes, knowledge=base)
-        measured = None
-        if "attributes" in evidence and base is not None:
-            measured = measure(modality, items, base, classes=centers.labels, options=options)
-        is_measured = measured is not None and measured.says_anything
-        reaches = modality in self.modalities and self.senses.reaches(modality)
-        if "space" not in evidence or (is_measured and not reaches):
-            if measured is None or not is_measured:
-                raise InvalidInputError(
-                    f"no instrument measured anything of these {modality!r} items that the "
-                    "knowledge base has ranges for; give knowledge=NAME of a base with ranges, "
-                    "and say what the files do not (options)"
-                )
-            read = measured.of(measured.rows)
-            predictions = self.decide(modality, None, centers, measured=read, top=top)
-            if explain:
-                lines = self._lines(centers, base)
-                predictions = with_reasons(predictions, None, centers, lines, measured=read)
-            return Classified(predictions, measured.rows, measured.failures)
-        encoded = self.encode(modality, items, options=options, progress=progress)
-        embeddings = self.senses.place(modality, encoded.features)
-        read = None if measured is None else measured.of(encoded.rows)
-        taught = self._taught(modality, embeddings, encoded.features, centers)
-        predictions = self.decide(
-            modality, embeddings, centers, measured=read, taught=taught, top=top
+        return self._classifier.classify_each(
+            modality,
+            items,
+            classes=classes,
+            knowledge=knowledge,
+            options=options,
+            evidence=evidence,
+            top=top,
+            explain=explain,
+            unknown=unknown,
+            progress=progress,
         )
-        if unknown is not None:
-            found = self._outside(modality, embeddings, centers, base, unknown)
-            predictions = with_unknown(predictions, found)
-        if explain:
-            predictions = with_reasons(
-                predictions,
-                embeddings,
-                centers,
-                self._lines(centers, base),
-                measured=read,
-                taught=taught,
-            )
-        return Classified(predictions, encoded.rows, encoded.failures)
 
     def decide(
         self,
@@ -422,31 +349,8 @@ class Engine:
             SpaceMismatchError: The centers are of another space.
             InvalidInputError: Neither embeddings nor measurements were given.
         """
-        told = None if measured is None else measured.log_likelihood()
-        if embeddings is None:
-            if told is None:
-                raise InvalidInputError("give embeddings or measurements: nothing to decide by")
-            return decide(told, centers.labels, temperature=1 / MEASURED_WEIGHT, top=top)
-        scores = centers.scores(embeddings, space=self.space.id)
-        head = self.head(modality)
-        references = None if head is None else head.references
-        if taught is not None:
-            examples, seen, shown = taught
-            scores = examples.scores(seen, shown, centers, references=references)
-        elif references is not None and len(references):
-            scores = without_hubs(scores, centers.scores(references))
-        temperature = _DEFAULT_TEMPERATURE if head is None else head.temperature
-        if told is not None:
-            weight = MEASURED_WEIGHT if head is None else head.measured_weight
-            scores = scores + temperature * weight * told
-        return decide(
-            scores,
-            centers.labels,
-            temperature=temperature,
-            seen=() if head is None else head.seen,
-            seen_penalty=0.0 if head is None else head.seen_penalty,
-            calibrations=None if head is None else head.calibrations,
-            top=top,
+        return self._classifier.decide(
+            modality, embeddings, centers, measured=measured, taught=taught, top=top
         )
 
     def teach(
@@ -788,57 +692,6 @@ class Engine:
             self.root / _STORE, space=self.space.id, dim=self.space.dim
         )
         return store
-
-    def _taught(
-        self,
-        modality: str,
-        embeddings: FloatArray,
-        features: FloatArray,
-        centers: ClassCenters,
-    ) -> tuple[Examples, Seen, Seen] | None:
-        """Return the examples of listed classes, the items and these where they are compared."""
-        examples = self.senses.examples(modality)
-        if examples is None or not any(examples.of(centers.labels)):
-            return None
-        items = Seen(embeddings, self.senses.looks(modality, features))
-        shown = Seen(
-            self.senses.place(modality, examples.features),
-            self.senses.looks(modality, examples.features),
-        )
-        return examples, items, shown
-
-    def _outside(
-        self,
-        modality: str,
-        embeddings: FloatArray,
-        centers: ClassCenters,
-        base: KnowledgeBase | None,
-        false_alarms: float,
-    ) -> Outside:
-        head = self.head(modality)
-        if head is None:
-            raise InvalidInputError(
-                f"to tell what is unknown, {modality!r} needs a head that was trained; make one "
-                "with `unibind align`"
-            )
-        rest = [] if base is None else sorted(set(base.classes) - set(centers.labels))
-        others = self.centers(knowledge=base, classes=rest).points() if rest else None
-        return outside(
-            embeddings,
-            centers,
-            head,
-            is_seen=seen_among(centers.labels, head.seen),
-            false_alarms=false_alarms,
-            others=others,
-        )
-
-    def _lines(
-        self, centers: ClassCenters, base: KnowledgeBase | None
-    ) -> dict[str, tuple[str, ...]]:
-        return {
-            label: (label,) if base is None else (label, *base.texts(label))
-            for label in centers.labels
-        }
 
     def close(self) -> None:
         """Release the files of caches and store."""

@@ -53,6 +53,10 @@ class Senses:
         self._priors: dict[str, SemanticPrior | None] = {}
         self._makers: dict[str, str] = {}
 
+    def has(self, modality: str) -> bool:
+        """Return whether the space has a modality."""
+        return modality == TEXT or modality in self.space.encoders
+
     def encoder(self, modality: str) -> Encoder:
         """Return the tower of a modality.
 
@@ -66,7 +70,7 @@ class Senses:
             names = {TEXT: self.space.text_encoder, **self.space.encoders}
             if modality not in names:
                 raise InvalidInputError(
-                    f"the space has no modality {modality!r}; it has {', '.join(names)}. "
+                    f"the space has no modality {modality!r}; it has {', '.join(sorted(names))}. "
                     f"Add one with `unibind align --modality {modality} --encoder NAME`"
                 )
             encoder = self.with_weights(modality, open_encoder(names[modality]))
