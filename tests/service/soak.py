@@ -93,6 +93,9 @@ class Asker:
         self._outcome = outcome
         self._n = 0
 
+    def close(self) -> None:
+        self._client.close()
+
     def ask(self) -> None:
         kind = self._random.choice(
             ["texts", "texts", "pictures", "classify", "items", "bad file", "bad json", "fresh"]
@@ -201,6 +204,7 @@ def soak(served: Served, truth: Truth, *, seconds: float, seed: int = 0) -> Outc
         asker = Asker(served, truth, seed + number, outcome)
         while time.monotonic() < ends:
             asker.ask()
+        asker.close()
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(_N_THREADS)]
     for thread in threads:

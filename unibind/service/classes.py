@@ -1,11 +1,11 @@
 """Which class an item is, and why: what ``/v1/classify`` answers."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from unibind.alignment.decision import UNKNOWN
 from unibind.engine import Engine
-from unibind.engine.engine import Classified
 from unibind.errors import InvalidInputError
 from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.service.knowledge import read_base
@@ -55,23 +55,21 @@ def _decided(
     base: KnowledgeBase | None,
     told: ClassifyRequest,
 ) -> list[dict[str, Json]]:
-    def ask(unknown: float | None) -> Classified:
-        return engine.classify_each(
-            modality,
-            items,
-            classes=names,
-            knowledge=base,
-            top=told.top,
-            explain=told.explain,
-            unknown=unknown,
-        )
-
+    ask = partial(
+        engine.classify_each,
+        modality,
+        items,
+        classes=names,
+        knowledge=base,
+        top=told.top,
+        explain=told.explain,
+    )
     try:
-        found = ask(FALSE_ALARMS if told.unknown else None)
+        found = ask(unknown=FALSE_ALARMS if told.unknown else None)
     except InvalidInputError:
         if not told.unknown:
             raise
-        found = ask(None)  # no head has learned what else there is
+        found = ask(unknown=None)  # no head has learned what else there is
     if found.failures:
         first = found.failures[0]
         raise Refusal(400, "invalid_input", without_paths(first.error), f"input[{first.row}]")
