@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ def accept(value: Any, *, metres_per_unit: float | None = None) -> DepthMap:
             f"the depth map has {value.size:,} pixels; needed: 1 to {MAX_PIXELS:,}"
         )
     unit = _unit(value.dtype, metres_per_unit)
-    metres = value.astype(np.float32) * np.float32(unit)
+    with np.errstate(all="ignore"):  # what float32 cannot hold becomes infinite
+        metres = value.astype(np.float32) * np.float32(unit)
     metres[~np.isfinite(metres) | (metres == 0)] = np.nan
     if np.isnan(metres).all():
         raise InvalidInputError("nothing was measured at any pixel of the depth map")
@@ -111,7 +113,8 @@ def _read_npy(content: bytes) -> np.ndarray:
             raise ValueError(f"an array {shape} of {dtype}")
         values = np.frombuffer(content, dtype, count=shape[0] * shape[1], offset=stream.tell())
         return values.reshape(shape, order="F" if is_fortran else "C")
-    except (*_BROKEN, RecursionError) as error:
+    # numpy reads the header as a Python literal.
+    except (*_BROKEN, RecursionError, TokenError) as error:
         raise InvalidInputError(
             f"the .npy file is truncated, damaged or no depth map ({error}); save it again"
         ) from error
