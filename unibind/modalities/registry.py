@@ -60,10 +60,11 @@ def modality_of(
         InvalidInputError: No installed modality reads it, or several do; or the file is needed to
             tell and cannot be read.
     """
+    candidates = [each for each in installed().values() if each.is_guessed]
     if isinstance(source, bytes) and not called:
-        return _only(_reading(list(installed().values()), source), f"{len(source):,} bytes")
+        return _only(_reading(candidates, source), f"{len(source):,} bytes")
     suffix = (Path(called) if isinstance(source, bytes) else source).suffix.lower()
-    by_name = [each for each in installed().values() if suffix in each.suffixes]
+    by_name = [each for each in candidates if suffix in each.suffixes]
     by_name = [each for each in by_name if each.name in preferred] or by_name
     if len(by_name) == 1:
         return by_name[0]
@@ -71,7 +72,7 @@ def modality_of(
         content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"cannot read {source!s}: {error.strerror or error}") from error
-    readers = _reading(by_name or list(installed().values()), content, is_claimed=bool(by_name))
+    readers = _reading(by_name or candidates, content, is_claimed=bool(by_name))
     return _only(readers or by_name, called or str(source))
 
 

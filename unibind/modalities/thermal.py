@@ -157,6 +157,7 @@ THERMAL = Modality(
     read=read,
     accept=accept,
     suffixes=(".tif", ".tiff", ".png", ".npy"),
+    is_guessed=False,
     options={
         "kelvin_per_count": "kelvin of one count, for pictures of more than 8 bits",
         "kelvin_offset": "kelvin at count 0 (default 0)",
