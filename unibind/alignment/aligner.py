@@ -9,6 +9,7 @@ penalty of seen classes, and how sure to be.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # torch, only if a head is trained by contrast
     from unibind.alignment.contrast import Contrast, Moved
     from unibind.alignment.rounds import Round
 
-__all__ = ["METHODS", "Aligner", "Choice", "Source"]
+__all__ = ["METHODS", "Aligner", "Choice", "Method", "Source"]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -232,7 +233,7 @@ class _Entry:
             unseen = unit(self.fits.without_class(strength))
             for weight in self.weights():
                 choices[strength, weight] = self.choice(
-                    unseen, lambda at=strength: self.fits.without_item(at), weight
+                    unseen, partial(self.fits.without_item, strength), weight
                 )
         self.strength, weight = _best({at: each.worth for at, each in choices.items()})
         solution = self.fits.solve(self.strength)
@@ -328,7 +329,7 @@ def _by_contrast(
     checkpoint: Path | None,
 ) -> tuple[list[_Made], dict[str, Json]]:
     """Return the heads of the shape and number of steps that find held-out classes best."""
-    from unibind.alignment.contrast import Contrast
+    from unibind.alignment.contrast import SHAPES, Contrast
     from unibind.alignment.rounds import Trainee, compare
 
     contrast = aligner.contrast or Contrast()
@@ -343,7 +344,7 @@ def _by_contrast(
         )
         for entry, ridge in zip(entries, ridges, strict=True)
     ]
-    shapes = ("linear", "low-rank", "mlp") if aligner.method == "auto" else (aligner.method,)
+    shapes = SHAPES if aligner.method == "auto" else tuple(s for s in SHAPES if s == aligner.method)
     outcome = compare(
         trainees,
         contrast,
@@ -358,7 +359,7 @@ def _by_contrast(
     made = []
     for place, (entry, moved) in enumerate(zip(entries, outcome.moved, strict=True)):
         unseen, seen = outcome.unseen[place], outcome.seen[place]
-        choice = entry.best_weight(unit(unseen), lambda rows=seen: rows)
+        choice = entry.best_weight(unit(unseen), partial(np.asarray, seen))
         made.append(_Made(outcome.shape, moved.weight, moved.bias, choice, moved, outcome.n_steps))
     return made, outcome.table
 

@@ -19,10 +19,12 @@ from unibind.alignment.objective import Batch, Objective
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["Contrast", "Course", "Learner", "Moved", "Shape", "confusable"]
+__all__ = ["SHAPES", "Contrast", "Course", "Learner", "Moved", "Shape", "confusable"]
 
 Shape = Literal["linear", "low-rank", "mlp"]
 """What is learned beside the ridge solution: a matrix, one of low rank, or a hidden layer."""
+
+SHAPES: tuple[Shape, ...] = ("linear", "low-rank", "mlp")
 
 _MAX_HELD = 2**26
 """Rotated inputs are kept if they are no more numbers than this: 256 MiB."""
@@ -271,15 +273,16 @@ class Course:
         limit = self.contrast.max_candidates
         if len(self._points) <= limit or self._near is None:
             return None
-        own = labels.unique()
-        hard = self._near[own].reshape(-1).unique()
+        own = torch.unique(labels)
+        hard = torch.unique(self._near[own])
         hard = hard[~torch.isin(hard, own)]
         room = max(0, limit - len(own))
         hard = hard[torch.randperm(len(hard), generator=self._generator)[:room]]
         drawn = torch.randint(
             len(self._points), (max(0, room - len(hard)),), generator=self._generator
         )
-        return torch.cat([own, hard, drawn]).unique()
+        chosen: Tensor = torch.unique(torch.cat([own, hard, drawn]))
+        return chosen
 
 
 class _Learning:

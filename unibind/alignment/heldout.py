@@ -168,7 +168,8 @@ class HeldOut:
         }
         if self._jury.targets.are_classes:
             for scores, right, is_seen in self._against_seen():
-                outcomes["mixed"].append((scores - np.float32(seen_penalty) * is_seen, right))
+                lowered: FloatArray = scores - np.float32(seen_penalty) * is_seen.astype(np.float32)
+                outcomes["mixed"].append((lowered, right))
                 known = is_seen[right]
                 place = np.cumsum(is_seen) - 1
                 outcomes["seen"].append((scores[known][:, is_seen], place[right[known]]))

@@ -8,6 +8,7 @@ less than the ridge did, be it among unseen classes or among seen ones, the ridg
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ class Trainee:
         """
         classes = self.jury.targets.rows[self.jury.rows]
         repeated = np.bincount(self.jury.targets.rows)[classes] > 1
-        return (_place_within(classes) % 3 == 0) & repeated
+        hidden: npt.NDArray[np.bool_] = (_place_within(classes) % 3 == 0) & repeated
+        return hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +295,7 @@ def _look(trainees: Sequence[Trainee], courses: Sequence[Course], contrast: Cont
         weight = trainee.prior_weight
         held_out = jury.hold_out(
             fuse(unit(without_class), prior, weight),
-            lambda rows=without_item, prior=prior, weight=weight: fuse(unit(rows), prior, weight),
+            partial(fuse, unit(without_item), prior, weight),
         )
         ranks = held_out.ranks_among_all()
         rounds.append(
@@ -304,7 +306,7 @@ def _look(trainees: Sequence[Trainee], courses: Sequence[Course], contrast: Cont
         )
     means = np.array(rounds).mean(axis=0)
     step = courses[0].step
-    seen_so_far = Round(contrast.shape, step, contrast.n_steps, *map(float, means))
+    seen_so_far = Round(contrast.shape, step, contrast.n_steps, float(means[0]), float(means[1]))
     return _Best(seen_so_far, unseen, seen)
 
 

@@ -29,6 +29,16 @@ class _Sums:
     gram: Float64Array
     cross: Float64Array
 
+    def plus(self, other: "_Sums") -> "_Sums":
+        """Return the sums over the rows of both."""
+        return _Sums(
+            self.n + other.n,
+            self.inputs + other.inputs,
+            self.targets + other.targets,
+            self.gram + other.gram,
+            self.cross + other.cross,
+        )
+
     def less(self, other: "_Sums") -> "_Sums":
         """Return the sums over the rows that are not among the others."""
         return _Sums(
@@ -160,7 +170,7 @@ class StreamedRidge:
             self._tell(len(inputs) + start + len(block), 2 * len(inputs))
         total = parts[0]
         for part in parts[1:]:
-            total = _Sums(*(a + b for a, b in zip(_values(total), _values(part), strict=True)))
+            total = total.plus(part)
         return total, parts[:n_folds]
 
     def _fit(self, sums: _Sums, strength: float) -> tuple[Float64Array, Float64Array]:
@@ -200,10 +210,6 @@ def _added(sums: _Sums, z: FloatArray, y: FloatArray) -> _Sums:
         sums.gram,
         sums.cross,
     )
-
-
-def _values(sums: _Sums) -> tuple[float | Float64Array, ...]:
-    return sums.n, sums.inputs, sums.targets, sums.gram, sums.cross
 
 
 def _narrow(fit: tuple[Float64Array, Float64Array]) -> tuple[FloatArray, FloatArray]:

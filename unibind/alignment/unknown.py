@@ -99,7 +99,8 @@ def outside(
 
     def odds_of(inner: FloatArray, outer: FloatArray) -> FloatArray:
         far: FloatArray = logsumexp((outer - of_others) / _TEMPERATURE, axis=1)
-        return far - logsumexp((inner - of_listed) / _TEMPERATURE, axis=1)
+        near: FloatArray = logsumexp((inner - of_listed) / _TEMPERATURE, axis=1)
+        return far - near
 
     references = head.references
     inner_references = centers.scores(references)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unibind.alignment.aligner import Aligner
+from unibind.alignment.aligner import Aligner, Method
 from unibind.alignment.geometry import unit
 from unibind.alignment.ridge import RidgePath
 from unibind.alignment.stacking import seen_unseen
@@ -50,7 +50,7 @@ class Asked:
     medium: str
     domain: str
     seeds: tuple[int, ...]
-    method: str = "ridge"
+    method: Method = "ridge"
     n_lines: int | None = None
 
 
@@ -191,7 +191,7 @@ class _Found:
 class _Run:
     """One seed: what is trained on, and heads towards whatever points."""
 
-    def __init__(self, items: LabelledItems, split: Split, seed: int, method: str) -> None:
+    def __init__(self, items: LabelledItems, split: Split, seed: int, method: Method) -> None:
         self._items, self._split, self._seed, self._method = items, split, seed, method
         self._path = RidgePath.of(items.inputs[split.train])
 

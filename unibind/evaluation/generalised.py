@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unibind.alignment.aligner import Aligner
+from unibind.alignment.calibration import Regime
 from unibind.alignment.centers import ClassCenters
 from unibind.alignment.geometry import unit
 from unibind.alignment.heads import Head
@@ -183,20 +184,22 @@ class _Run:
 
     def beliefs(
         self,
-    ) -> list[tuple[str, FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.str_]]]:
+    ) -> Sequence[tuple[Regime, FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.str_]]]:
         """Return belief in the likeliest class and whether it is right, by what is listed."""
         split, labels = self._split, self._items.labels
         everyone = np.concatenate([split.seen, split.unseen])
         every_class = np.arange(len(self._points))
         told = []
-        for kind, rows, classes in (
+        asked: tuple[tuple[Regime, IntArray, IntArray], ...] = (
             ("seen", split.seen, np.flatnonzero(split.is_seen)),
             ("unseen", split.unseen, np.flatnonzero(~split.is_seen)),
             ("mixed", everyone, every_class),
-        ):
+        )
+        for kind, rows, classes in asked:
             scores = self.scores(rows, classes)
             if kind == "mixed":
-                scores = scores - np.float32(self._head.seen_penalty) * split.is_seen
+                penalty = np.float32(self._head.seen_penalty)
+                scores = scores - penalty * split.is_seen.astype(np.float32)
             belief = self._head.calibration(kind).probabilities(scores).max(axis=1)
             right = classes[scores.argmax(axis=1)] == labels[rows]
             told.append((kind, belief, right, np.array(self._items.classes)[labels[rows]]))
