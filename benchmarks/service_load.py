@@ -125,7 +125,8 @@ async def closed_loop(port: int, bodies: list[bytes], concurrency: int) -> Round
             body = waiting.pop()
             began = time.perf_counter()
             status = await post(reader, writer, body)
-            latencies.append(time.perf_counter() - began)
+            if status == 200:
+                latencies.append(time.perf_counter() - began)
             statuses[status] += 1
         writer.close()
 
@@ -268,7 +269,8 @@ def main() -> None:
     told = parser.parse_args()
     document: dict = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, load "
-        f"{os.getloadavg()[0]:.1f} before the start"
+        f"{os.getloadavg()[0]:.1f} before the start",
+        "was_busy": os.getloadavg()[0] > (os.cpu_count() or 1),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -355,6 +357,12 @@ def overloaded(port: int) -> dict:
 
 def told_in_words(document: dict) -> str:
     lines = [f"{document['machine']}. Medians over alternating rounds.", ""]
+    if document.get("was_busy"):
+        lines += [
+            "The machine was busy with other work: these are not figures of the service, only a "
+            "sign that it bears company. Repeat them on a quiet one.",
+            "",
+        ]
     for heading, found in document.items():
         if not isinstance(found, dict) or "servers" not in found:
             continue
