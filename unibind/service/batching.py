@@ -270,7 +270,9 @@ class Batcher(Generic[T]):
     def _learn(self, cost: float, took: float) -> None:
         found = took / cost
         known = self._s_per_cost
-        self._s_per_cost = found if not known else known + _MEMORY * (found - known)
+        # Slow batches have many causes, a cold start among them; a fast one shows what can be done.
+        weight = _MEMORY if found > known else 0.5
+        self._s_per_cost = found if not known else known + weight * (found - known)
 
 
 _CLOSING = Refusal(503, "closing", "the server is shutting down; ask again", retry_after_s=2)

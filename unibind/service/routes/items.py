@@ -44,6 +44,7 @@ KeyPath = Annotated[
     str, Path(min_length=1, max_length=4096, description="Your id of the item; / is written %2F.")
 ]
 _WINDOW = 64  # lines that are worked on at a time
+_PAUSE_S = 0.1
 _MAX_LINE = 64 * 2**20
 
 
@@ -245,7 +246,7 @@ async def _line_result(request: Request, number: int, line: bytes) -> LineResult
         key = item.key
         _check_key(key)
         deadline = time.monotonic() + runtime_of(request).settings.request_timeout_s
-        await _stored(request, key, item, {}, deadline=deadline)
+        await _stored_in_turn(request, key, item, deadline)
         _audit(request, "put", keys=[key], modality=item.type)
     except Refusal as refusal:
         return LineResult(line=number, key=key, status="failed", error=refusal.error())
@@ -253,6 +254,17 @@ async def _line_result(request: Request, number: int, line: bytes) -> LineResult
         told = refusal_of(error).error()
         return LineResult(line=number, key=key, status="failed", error=told)
     return LineResult(line=number, key=key, status="stored")
+
+
+async def _stored_in_turn(request: Request, key: str, item: _Line, deadline: float) -> None:
+    """Store an item; while too much is waiting, among it its own neighbours, wait for a place."""
+    while True:
+        try:
+            return await _stored(request, key, item, {}, deadline=deadline)
+        except Refusal as refusal:
+            if refusal.code != "overloaded" or time.monotonic() + _PAUSE_S > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
 
 
 def _written(result: LineResult) -> bytes:
