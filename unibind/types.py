@@ -89,8 +89,8 @@ class Modality:
             was read.
         cut: Cuts a file's content into windows of time, for searches that shall find the moment:
             called with the content, ``window_s`` and ``stride_s`` (None: no overlap).
-        is_guessed: Whether a file may be taken for one by its name or content. Thermal pictures look
-            like any other, so a person has to say that they are.
+        is_guessed: Whether a file may be taken for one by its name or content. Thermal pictures
+            look like any other, so a person has to say that they are.
         before: Modalities that a file is not, if this one reads it too: ``("image",)``, because
             every animation can also be read as its first picture.
     """

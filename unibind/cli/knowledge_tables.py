@@ -102,6 +102,6 @@ def tell_gaps(base: KnowledgeBase) -> None:
     writer = base.plan.get("writer", "local")
     warn(
         f"{base.name} is unfinished, {n_lines} lines missing ({printable(shown)}{rest}); to ask "
-        f"for them: unibind knowledge build {base.name} --writer {writer}, with the options that it "
-        "was built with"
+        f"for them: unibind knowledge build {base.name} --writer {writer}, with the options that "
+        "it was built with"
     )

@@ -88,8 +88,8 @@ def find_base(name: str | Path) -> Path:
         if journal_path(place).exists():
             raise ArtifactError(
                 f"the knowledge base {str(name)!r} is not finished: its build was stopped, and "
-                f"what was answered is kept in {journal_path(place)}; run the same `unibind knowledge "
-                "build` again, and it goes on from there"
+                f"what was answered is kept in {journal_path(place)}; run the same `unibind "
+                "knowledge build` again, and it goes on from there"
             )
     known = ", ".join(base_names()) or "none"
     raise ArtifactError(
