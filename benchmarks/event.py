@@ -166,6 +166,7 @@ class Bench:
         points, answers = self.points(ten), self.labels["test"]
         tested: dict[str, list[Tested]] = defaultdict(list)
         for seed in seeds:
+            print(f"seen classes, seed {seed}", file=sys.stderr, flush=True)
             rows = self.rows(seed)
             labels = self.labels["train"][rows]
             forest = RandomForestClassifier(300, random_state=seed, n_jobs=2)
@@ -205,6 +206,7 @@ class Bench:
         tested: dict[str, list[Tested]] = defaultdict(list)
         harmonic, drawn = defaultdict(list), []
         for seed in seeds:
+            print(f"unseen classes, seed {seed}", file=sys.stderr, flush=True)
             order = np.random.default_rng(seed).permutation(len(self.classes))
             pair, others = sorted(order[:N_UNSEEN].tolist()), sorted(order[N_UNSEEN:].tolist())
             drawn.append([self.classes[n] for n in pair])
