@@ -253,6 +253,10 @@ class TracingStore(VectorStore, Protocol):
         """
         ...
 
+    def source(self, key: str) -> str | None:
+        """Return the path or address of an item, None if it was not told."""
+        ...
+
     def makers(self) -> Mapping[str, Mapping[str, int]]:
         """Return, for each modality, how many of its items each head made; "" where none was told.
 

@@ -63,6 +63,9 @@ class ServiceSettings(BaseSettings):
         decode_timeout_s: How long one file may take to decode.
         cache_bytes: Embeddings that are kept in memory, by the hash of what they are of.
         keep_content: Whether uploaded content is kept on disk, so that it can be shown again.
+        show_files_under: Folders whose files are shown for items that were stored from them on this
+            machine, by `unibind index add` or the quickstart; the working folder and the public
+            sets' unless told. Nothing in a request can name a file.
         fetch_urls: Whether parts may be given by URL, which the service then fetches.
         fetch_schemes: URL schemes that are fetched.
         fetch_ports: Ports that are fetched from.
@@ -103,6 +106,7 @@ class ServiceSettings(BaseSettings):
     decode_timeout_s: Annotated[float, Field(gt=0)] = 30
     cache_bytes: Annotated[int, Field(ge=0)] = 64 * _MIB
     keep_content: bool = True
+    show_files_under: Words | None = None
     fetch_urls: bool = False
     fetch_schemes: Words = ("https",)
     fetch_ports: Numbers = (443,)

@@ -116,7 +116,7 @@ def cross(
 def _query(
     crossing: Crossing, items: Mapping[str, Mapping[str, LabelledItem]]
 ) -> LabelledItem | str | None:
-    if crossing.modality == "text":
+    if open_modality(crossing.modality).str_is_item:
         return crossing.query
     stored = items.get(crossing.modality, {}).values()
     return next((item for item in stored if item.label == crossing.query), None)

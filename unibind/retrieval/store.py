@@ -277,6 +277,17 @@ class LocalStore:
             ).fetchone()
         return None if row is None else Hit(key, row[0], 1.0, parsed(key, row[1]))
 
+    def source(self, key: str) -> str | None:
+        """Return where the item of a key came from, None if that was not told or it is not there.
+
+        Raises:
+            InvalidInputError: The key is none that could be stored.
+        """
+        check_name(key, "key")
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT source FROM items WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
     def vectors(self, keys: Sequence[str]) -> FloatArray:
         """Return the stored vectors of keys, shape (N, D), bit for bit as they came.
 

@@ -5,14 +5,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import numpy.typing as npt
 
 from unibind.errors import StoreError
+from unibind.protocols import TracingStore
 from unibind.service.refusals import Refusal
 from unibind.service.runtime import Runtime, Source
+from unibind.sources import cache_dir
 from unibind.types import FloatArray, Json
 
 __all__ = ["Chart", "content_of", "inspected", "shown", "summed_up"]
@@ -162,13 +167,39 @@ def summed_up(sample: list[_Sampled]) -> dict[str, Json]:
 
 
 def content_of(runtime: Runtime, key: str) -> Source:
-    """Return what was uploaded as an item.
+    """Return what was uploaded as an item, or the file that it was stored from on this machine.
 
     Raises:
         Refusal: Nothing was kept of it.
         StoreError: It cannot be read.
     """
     content = runtime.contents.get(key)
-    if content is None:
+    if content is not None:
+        return Source(content.modality, content.content, content.options)
+    found = _file_of(runtime, key)
+    if found is None:
         raise Refusal(404, "no_content", f"nothing was kept of the item {key!r:.80}", "key")
-    return Source(content.modality, content.content, content.options)
+    return found
+
+
+def _file_of(runtime: Runtime, key: str) -> Source | None:
+    """Return the file that an item was stored from, None if it may not be shown or is gone.
+
+    A store may have been restored from elsewhere, with addresses that somebody else wrote: what
+    lies outside the folders that the settings name is never opened.
+    """
+    store = runtime.engine.store
+    address = store.source(key) if isinstance(store, TracingStore) else None
+    item = store.get(key)
+    if item is None or address is None or not address.startswith("file:"):
+        return None
+    told = runtime.settings.show_files_under
+    folders = (str(Path.cwd()), str(cache_dir() / "datasets")) if told is None else told
+    try:
+        path = Path(url2pathname(urlsplit(address).path)).resolve(strict=True)
+        is_shown = any(path.is_relative_to(Path(folder).resolve()) for folder in folders)
+        if not is_shown or path.stat().st_size > runtime.settings.max_body_bytes:
+            return None
+        return Source(item.modality, path.read_bytes(), {}) if path.is_file() else None
+    except (OSError, ValueError):
+        return None
