@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unibind.cli.index_files import add_rows, add_windows, batches_of, items_of
+from unibind.cli.items import OptionsOption, read_options
 from unibind.cli.output import AsJson, emit, progress, warn
 from unibind.cli.search import condition_of
 
@@ -60,6 +61,7 @@ def add(
         float | None,
         typer.Option(help="Seconds from window to window; a window's length by default."),
     ] = None,
+    option: OptionsOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed files and store them under their paths; durable once this returns."""
@@ -68,14 +70,16 @@ def add(
 
     if not files and data is None:
         raise typer.BadParameter("name files or folders, or a set with --data")
-    common = _object(metadata, "--metadata")
+    common, options = _object(metadata, "--metadata"), read_options(option)
     items = items_of(files or [], data)
     engine = unibind.open(space)
     n_done, failures = 0, []
     with progress("adding") as bar:
-        for name, rows in batches_of(items, modality):
+        for name, rows in batches_of(items, modality, preferred=engine.modalities):
             if windows is None:
-                failures += add_rows(engine, name, rows, common)
+                known = engine.encoder(name).modality.options
+                told = {each: value for each, value in options.items() if each in known}
+                failures += add_rows(engine, name, rows, common, told)
             else:
                 for row in rows:
                     failures += add_windows(
@@ -434,7 +438,7 @@ def _query(
     if text is not None:
         return engine.embed("text", [text]), "text"
     assert file is not None
-    name = modality or modality_of(file).name
+    name = modality or modality_of(file, preferred=engine.modalities).name
     return engine.embed(name, [file]), name
 
 

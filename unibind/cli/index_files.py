@@ -1,12 +1,13 @@
 """Files on their way into an index: which they are, in batches, and what is kept beside them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unibind.cli.output import warn
+from unibind.types import Json
 
 if TYPE_CHECKING:
     from unibind.datasets import LabelledItem
@@ -34,13 +35,13 @@ def items_of(files: Sequence[Path], data: str | None) -> "list[LabelledItem]":
 
 
 def batches_of(
-    items: "list[LabelledItem]", modality: str | None
+    items: "list[LabelledItem]", modality: str | None, *, preferred: Collection[str]
 ) -> "Iterator[tuple[str, list[LabelledItem]]]":
     """Yield batches of one modality each, with its name."""
     from unibind.modalities.registry import modality_of
 
     def name(item: "LabelledItem") -> str:
-        return modality or modality_of(item.path).name
+        return modality or modality_of(item.path, preferred=preferred).name
 
     for found, group in groupby(items, key=name):
         while rows := list(islice(group, _BATCH)):
@@ -48,7 +49,11 @@ def batches_of(
 
 
 def add_rows(
-    engine: "Engine", modality: str, rows: "list[LabelledItem]", common: dict[str, Any]
+    engine: "Engine",
+    modality: str,
+    rows: "list[LabelledItem]",
+    common: dict[str, Any],
+    options: Mapping[str, Json],
 ) -> list[dict[str, str]]:
     """Store rows and return those that cannot be read, with why; the others are stored."""
     from unibind.errors import InvalidInputError
@@ -56,13 +61,18 @@ def add_rows(
     metadata = [_metadata(item, common) for item in rows]
     try:
         keys = [item.key for item in rows]
-        engine.add(modality, [item.path for item in rows], keys=keys, metadata=metadata)
+        paths = [item.path for item in rows]
+        engine.add(modality, paths, keys=keys, metadata=metadata, options=options)
     except InvalidInputError as error:
         if len(rows) == 1:
             named = "" if str(error).startswith(rows[0].key) else f"{rows[0].key}: "
             warn(f"left out: {named}{error}")
             return [{"key": rows[0].key, "error": str(error)}]
-        return [failure for row in rows for failure in add_rows(engine, modality, [row], common)]
+        return [
+            failure
+            for row in rows
+            for failure in add_rows(engine, modality, [row], common, options)
+        ]
     return []
 
 

@@ -31,6 +31,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     "pointcloud": "depth-views",
                     "timeseries": "minirocket",
                     "video": "video-frames",
+                    "event": "event-pictures",
                     "thermal": "thermal-pictures",
                 }
             ),
