@@ -134,6 +134,12 @@ class Classifier:
                     "knowledge base has ranges for; give knowledge=NAME of a base with ranges, "
                     "and say what the files do not (options)"
                 )
+            if unknown is not None:
+                raise InvalidInputError(
+                    "measurements alone know of nothing but the listed classes; to tell what is "
+                    f"unknown, let the space speak too, for which {modality!r} needs a head: make "
+                    "one with `unibind align`"
+                )
             alone = measured.of(measured.rows)
             predictions = self.decide(modality, None, centers, measured=alone, top=top)
             if explain:
