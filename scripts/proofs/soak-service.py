@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "service"))
 
-from soak import main
+from service_soak import main
 
 if __name__ == "__main__":
     main()

@@ -227,6 +227,7 @@ def test_an_alignment_run_is_started_watched_and_told(page, tmp_path, stamps):
     page.get_by_role("link", name="Add a modality").click()
     page.get_by_role("button", name="Train").click()
     expect(page.locator("#align-status.error")).to_contain_text("Choose a zip")
+    page.locator("#align-modality").select_option("image")
     page.set_input_files("#align-upload", archive)
     page.locator("#align-learn").select_option("class_names")
     page.get_by_role("button", name="Train").click()

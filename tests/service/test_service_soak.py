@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from soak import Truth, soak
+from service_soak import Truth, soak
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read as on Linux")
