@@ -26,7 +26,7 @@ app = typer.Typer(
 # an `app`, a group of commands, or else a function of its own name.
 _PANELS = {
     "Begin": ("quickstart",),
-    "Use a space": ("classify", "search", "embed", "show"),
+    "Use a space": ("classify", "teach", "search", "embed", "show"),
     "Serve a space": ("serve", "keys"),
     "Build a space": ("align", "index", "knowledge"),
     "Measure a space": ("eval", "ablate"),
