@@ -7,6 +7,8 @@ import pytest
 
 import unibind
 from unibind import weights
+from unibind.alignment.aligner import Aligner
+from unibind.alignment.contrast import Contrast
 from unibind.alignment.heads import Head
 from unibind.alignment.network_fit import Schedule
 from unibind.alignment.targets import Targets
@@ -176,3 +178,35 @@ def test_the_command_line_trains_a_network(tmp_path, capsys):
     made = json.loads(finished.stdout)
     assert (made["encoder"], made["items"], made["names"]) == ("cnn-1d", 4, 2)
     assert (tmp_path / "space" / "networks" / "timeseries" / "manifest.json").exists()
+
+
+def test_a_head_whose_training_by_contrast_was_interrupted_goes_on_where_it_was(tmp_path, stamps):
+    """And is the very head that an undisturbed training makes."""
+    items = [item for item in stamps.items if item.label in ("birds", "fruit", "roadsigns")]
+    names = [item.label for item in items]
+    quick = Contrast(n_steps=30, check_every=10, patience=9)
+    aligner = Aligner(method="linear", contrast=quick, n_folds=3)
+    heads, looks = {}, []
+
+    def stop_at_the_third(look):
+        if look.step == 20:
+            raise KeyboardInterrupt
+
+    for name in ("straight", "interrupted"):
+        with unibind.open(tmp_path / name / "mini") as engine:
+            features = engine.encode("image", [item.path for item in items]).features
+            targets = Targets.from_labels(names, engine.centers(classes=sorted(set(names))))
+            kept = engine.root / "heads" / "image-checkpoint"
+            if name == "interrupted":
+                with pytest.raises(KeyboardInterrupt):
+                    engine.fit("image", features, targets, aligner=aligner, watch=stop_at_the_third)
+                assert kept.exists()
+                assert not (engine.root / "heads" / "image").exists()
+            heads[name] = engine.fit(
+                "image", features, targets, aligner=aligner, watch=looks.append
+            )
+            assert not kept.exists()
+    steps = [look.step for look in looks]
+    assert steps == [0, 10, 20, 30, 20, 30]  # the second time it began where the third look was
+    np.testing.assert_array_equal(heads["straight"].weight, heads["interrupted"].weight)
+    assert heads["straight"].params == heads["interrupted"].params

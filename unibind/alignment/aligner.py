@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # torch, only if a head is trained by contrast
     from unibind.alignment.contrast import Contrast, Moved
     from unibind.alignment.rounds import Round
 
-__all__ = ["METHODS", "Aligner", "Choice", "Method", "Source"]
+__all__ = ["METHODS", "Aligner", "Choice", "Method", "Source", "Watcher"]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 PRIOR_WEIGHTS = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)

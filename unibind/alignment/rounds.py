@@ -186,6 +186,7 @@ def compare(
     table |= {str(each.round.shape): _told(each.round) for each in found}
     best = max(found, key=lambda each: each.round.worth)
     if best.round.step == 0 or not best.round.worth > ridge.worth:
+        kept.clear()
         return Outcome(best.round.shape, 0, None, [], [], table)
     learners = [
         each.learner(each.fits.solve(each.strength), basis, np.arange(len(each.inputs)))

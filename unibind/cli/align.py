@@ -24,6 +24,7 @@ from unibind.types import FloatArray, Json
 if TYPE_CHECKING:
     from unibind.alignment.aligner import Aligner
     from unibind.alignment.heads import Head
+    from unibind.alignment.rounds import Round
     from unibind.alignment.targets import Targets
     from unibind.cli.supervision import Supervision
     from unibind.datasets import Dataset, LabelledItem
@@ -83,8 +84,9 @@ def align(
 ) -> None:
     """Train the head of a modality on a labelled set.
 
-    Items are encoded once, ever; training itself takes seconds. Encoders that are networks
-    (cnn-1d, pointnet) are trained end to end first, which takes minutes.
+    Items are encoded once, ever; training itself takes seconds, by contrast minutes: interrupted,
+    it goes on from there the next time. Encoders that are networks (cnn-1d, pointnet) are trained
+    end to end first, which takes minutes.
 
     Without --knowledge, --captions or --class-names: captions if every item has one, else names.
     """
@@ -111,9 +113,16 @@ def align(
         targets = _targets(engine, supervision, base)
         aligner = Aligner(method=head.value, seed=seed)
         measured = _measured(modality, supervision, targets, base, options)
-        with progress("training") as bar:
+        look = _Look()
+        with progress(look.told) as bar:
             made = engine.fit(
-                modality, features, targets, aligner=aligner, measured=measured, progress=bar
+                modality,
+                features,
+                targets,
+                aligner=aligner,
+                measured=measured,
+                progress=bar,
+                watch=look.see,
             )
         n_stored = engine.count(modality)
     result: dict[str, Json] = {
@@ -128,6 +137,7 @@ def align(
         "names": len(targets.names),
         "left_out": dict(supervision.left_out),
         "unknown_labels": dict(supervision.unknown),
+        "asked": head.value,
         **_chosen(made),
         "held_out": _held_out(made, targets, aligner),
         "head": str(engine.root / "heads" / modality),
@@ -142,6 +152,27 @@ def align(
         )
     n_made = len(supervision.items)
     tell_bad(bad, n_made + len(bad), outcome=f"the head was made of the other {n_made:,}")
+
+
+class _Look:
+    """What training is worth so far, as the bar of progress tells it."""
+
+    def __init__(self) -> None:
+        self._last: Round | None = None
+        self._best: Round | None = None
+
+    def see(self, found: "Round") -> None:
+        """Take note of a look at what is held out."""
+        self._last = found
+        if found.step == 0 or found.is_best:  # each shape begins anew, from the ridge
+            self._best = found
+
+    def told(self) -> str:
+        """Return the reciprocal rank of held-out classes, now and at its best since the start."""
+        if self._last is None:
+            return "training"
+        best = "" if self._best is None else f" (best {self._best.unseen:.3f})"
+        return f"training {self._last.shape}, held out {self._last.unseen:.3f}{best}"
 
 
 def _train(
@@ -316,12 +347,17 @@ def _print(result: Mapping[str, Json]) -> None:
     held_out = result["held_out"]
     least, most = held_out["gallery"]
     gallery = f"{least}" if least == most else f"{least} to {most}"
+    stayed = (
+        ""
+        if result["asked"] in (result["method"], "auto")
+        else (f" ({result['asked']} was no better on held-out classes)")
+    )
     lines = {
         "learned": f"{result['data']}: {result['items']:,} items, {result['names']:,} different "
         f"{result['learned_from']}",
         "left out": _counts(result["left_out"]),
         "no class": _counts(result["unknown_labels"]),
-        "head": f"{result['method']}, strength {result['strength']:g}, prior weight "
+        "head": f"{result['method']}{stayed}, strength {result['strength']:g}, prior weight "
         f"{result['prior_weight']:g}, temperature {result['temperature']:g}",
         "held out": f"reciprocal rank {held_out['reciprocal_rank']:.3f} of {held_out['n']:,} items,"
         f" each among {gallery} names that the fit had not seen (chance {held_out['chance']:.3f})",

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -93,17 +94,20 @@ def _is_of_interrupt(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback]:
+def progress(
+    label: str | Callable[[], str], *, in_bytes: bool = False
+) -> Iterator[ProgressCallback]:
     """Yield a progress callback that draws a bar with the time left on stderr.
 
     Where stderr is no terminal, a line now and then says how far it is.
 
     Args:
-        label: What is being done.
+        label: What is being done, or a function that says it anew each time.
         in_bytes: Whether the counts are bytes, to be shown as such.
     """
+    say = label if callable(label) else partial(str, label)
     if not sys.stderr.isatty():
-        yield _now_and_then(label)
+        yield _now_and_then(say)
         return
     from rich.console import Console
     from rich.progress import (
@@ -124,10 +128,10 @@ def progress(label: str, *, in_bytes: bool = False) -> Iterator[ProgressCallback
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    task = bar.add_task(label, total=None)
+    task = bar.add_task(say(), total=None)
 
     def update(n_done: int, n_total: int) -> None:
-        bar.update(task, completed=n_done, total=n_total)
+        bar.update(task, description=say(), completed=n_done, total=n_total)
 
     with _after_a_moment(bar):
         yield update
@@ -149,13 +153,13 @@ def _after_a_moment(bar: "Progress") -> Iterator[None]:
         bar.stop()
 
 
-def _now_and_then(label: str) -> ProgressCallback:
+def _now_and_then(say: Callable[[], str]) -> ProgressCallback:
     last = time.monotonic()
 
     def update(n_done: int, n_total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES and n_total:
             last = time.monotonic()
-            warn(f"{label}: {n_done / n_total:.0%}")
+            warn(f"{say()}: {n_done / n_total:.0%}")
 
     return update

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from unibind import plugins
-from unibind.alignment.aligner import Aligner
+from unibind.alignment.aligner import Aligner, Watcher
 from unibind.alignment.centers import ClassCenters
 from unibind.alignment.examples import Examples, Seen
 from unibind.alignment.heads import Head
@@ -617,8 +617,11 @@ class Engine:
         judged: Sequence[bool] | None = None,
         measured: FloatArray | None = None,
         progress: ProgressCallback | None = None,
+        watch: Watcher | None = None,
     ) -> Head:
         """Train the modality's head on features, keep it in the space's folder, and use it.
+
+        An interrupted training by contrast goes on where it was, with the same items.
 
         Args:
             modality: One of `modalities` but text, which no head projects.
@@ -628,7 +631,8 @@ class Engine:
             judged: As in `align`.
             measured: Log likelihood ratios of the targets by what instruments measured on the
                 items, shape (N, U).
-            progress: Called while a linear head trains.
+            progress: Called while a head trains by contrast.
+            watch: Called with each look at the held-out classes meanwhile.
 
         Raises:
             InvalidInputError: There are too few items, or all look alike to the encoder.
@@ -647,6 +651,8 @@ class Engine:
             judged=judged,
             measured=measured,
             progress=progress,
+            watch=watch,
+            checkpoint=self.root / "heads" / f"{modality}-checkpoint",
         )
         head = as_rehearsed(head, rehearsal)
         self.save()
