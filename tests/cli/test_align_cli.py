@@ -252,7 +252,7 @@ PHASES = {
     "opening the space": "engine.py:from_recipe",
     "encoding": "encoders/pipeline.py:_report",
     "making targets": "alignment/targets.py:from_captions",
-    "training": "alignment/aligner.py:_choose",
+    "training": "alignment/aligner.py:by_ridge",
     "writing the space": "alignment/space.py:save",
     "hashing what was written": "artifact.py:sha256_of",
     "writing the head": "alignment/heads.py:save",

@@ -55,7 +55,7 @@ def ablate(
     base = open_base(knowledge)
     dataset = opened(data, modality)
     found = named(dataset.items, base, captions=captions)
-    with engines.open(space, recipe="mini") as engine:
+    with engines.open(space) as engine:
         found, features = encoded(engine, modality, found, read_options(option))
         items = labelled_items(engine, modality, found, features, grouped=by_group)
         asked = Asked(

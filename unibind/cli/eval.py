@@ -69,7 +69,7 @@ def eval(  # noqa: A001
     from unibind.knowledge.base import open_base
 
     base = None if knowledge is None else open_base(knowledge)
-    with engines.open(space, recipe="mini") as engine:
+    with engines.open(space) as engine:
         if balance:
             result = _balance(engine, data, base, captions=captions, plot=plot)
             emit(result, as_json=as_json, people=lambda: _print_balance(result))
