@@ -29,6 +29,7 @@ PROMISED = {
     ("data", "list"), ("data", "fetch"),
     ("knowledge", "import"), ("knowledge", "show"), ("knowledge", "build"), ("knowledge", "lint"),
     ("index", "add"), ("index", "search"), ("index", "remove"), ("index", "verify"),
+    ("show",), ("teach",), ("ablate",), ("eval",), ("serve",), ("modality", "new"),
 }  # fmt: skip
 
 
