@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -25,9 +27,74 @@ def seen(draw, n: int) -> Seen:
     return Seen(draw(n, 8), draw(n, 5))
 
 
+def near(embedding, look, rows, shown, point, references) -> float:
+    """Return how near an item is to one class, by the formula."""
+    if rows:
+        point = unit(TEXT_COUNTS * point + sum(shown.embeddings[row] for row in rows))
+    nearest = sorted((float(each @ point) for each in references), reverse=True)[:10]
+    found = float(embedding @ point) - np.mean(nearest) / 2
+    if rows:
+        found += len(rows) / (len(rows) + 2) * float(look @ unit(sum(shown.looks[r] for r in rows)))
+    return found
+
+
+def head_start(examples, shown, centers, references) -> float:
+    """Return what is taken off all taught classes, written out."""
+    strangers, own = [], []
+    for c, rows in enumerate(examples.of(centers.labels)):
+        if not rows:
+            continue
+        point, raises = centers.points()[c], []
+        for row in range(len(shown.looks)):
+            seen_by = [other for other in rows if other != row] or rows
+            one = (shown.embeddings[row], shown.looks[row])
+            raised = near(*one, seen_by, shown, point, references)
+            raised -= near(*one, [], shown, point, references)
+            (own if row in rows else raises).append(raised)
+        strangers.append(np.mean(raises))
+    strange = np.mean(strangers)
+    return strange + 0.25 * max(0, np.mean(own) - strange)
+
+
+def test_where_all_classes_are_taught_nothing_is_taken_off(draw):
+    centers = ClassCenters(("a", "b"), draw(2, 1, 8), SpaceId("s"), centred=False)
+    examples = Examples(("a", "b"), draw(2, 5), "e")
+    items, shown = seen(draw, 3), seen(draw, 2)
+    scores = examples.scores(items, shown, centers, references=NONE)
+    for n, (c, row) in product(range(3), enumerate(range(2))):
+        expected = near(
+            items.embeddings[n], items.looks[n], [row], shown, centers.points()[c], np.zeros((1, 8))
+        )
+        assert scores[n, c] == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_all_items_share_does_not_draw_them_to_the_taught_classes(draw):
+    """Looks share a large part, as raw features do; two of ten classes are taught."""
+    generator = np.random.default_rng(3)
+    labels = tuple(f"class {c}" for c in range(10))
+    texts, looks = draw(10, 8), draw(10, 16)
+    centers = ClassCenters(labels, texts[:, None], SpaceId("s"), centred=False)
+
+    def items(rows) -> Seen:
+        spread = generator.normal(size=(len(rows), 8))
+        common = 1 + 4 * looks[rows] + 0.1 * generator.normal(size=(len(rows), 16))
+        return Seen(unit(texts[rows] + 0.6 * spread), unit(common))
+
+    right = np.repeat(np.arange(10), 40)
+    asked, rows = items(right), np.repeat([0, 1], 4)
+    examples = Examples(tuple(labels[row] for row in rows), np.zeros((8, 5)), "e")
+    found = examples.scores(asked, items(rows), centers, references=NONE).argmax(axis=1)
+    by_text = centers.scores(asked.embeddings).argmax(axis=1)
+    untaught = right > 1
+    text_alone = float((by_text == right)[untaught].mean())
+    assert float((found == right)[untaught].mean()) > 0.8 * text_alone
+    assert float((found == right)[~untaught].mean()) > float((by_text == right)[~untaught].mean())
+
+
 def test_scores_are_the_formula(centers, examples, draw):
     items, shown, references = seen(draw, 6), seen(draw, 4), draw(20, 8)
     scores = examples.scores(items, shown, centers, references=references)
+    start = head_start(examples, shown, centers, references)
     rows_of = {"a cat": [], "a dog": [0, 2], "an owl": [1]}
     for n in range(6):
         for c, label in enumerate(LABELS):
@@ -39,7 +106,7 @@ def test_scores_are_the_formula(centers, examples, draw):
             expected = float(items.embeddings[n] @ point) - np.mean(nearest) / 2
             if rows:
                 look = unit(sum(shown.looks[row] for row in rows))
-                expected += len(rows) / (len(rows) + 2) * float(items.looks[n] @ look)
+                expected += len(rows) / (len(rows) + 2) * float(items.looks[n] @ look) - start
             assert scores[n, c] == pytest.approx(expected, abs=1e-5)
 
 

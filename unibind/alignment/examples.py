@@ -1,6 +1,6 @@
 """A few labelled examples: they move a class at once, and can be taken back. Nothing is trained."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ _FILE = "examples.safetensors"
 TEXT_COUNTS = 2.0
 """A class's text counts as much as this many examples."""
 
+OWN_SHARE = 0.25
+"""How far from strangers' raise to their own taught classes must come to win; chosen on emoji."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
@@ -36,6 +39,10 @@ class Seen:
 
     embeddings: FloatArray
     looks: FloatArray
+
+    def at(self, rows: Sequence[int]) -> "Seen":
+        """Return some of the items."""
+        return Seen(self.embeddings[list(rows)], self.looks[list(rows)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +124,9 @@ class Examples:
         cosine of the looks. Both are means with the text as prior: without examples it is the text
         alone, with many the text hardly counts.
 
+        Having been taught is no merit: where other listed classes were not, what teaching gives to
+        any item at all is taken off again, the same for all taught classes.
+
         Args:
             items: What is asked about.
             examples: These, in the same places.
@@ -126,24 +136,20 @@ class Examples:
         Source:
             The cache of Zhang et al., Tip-Adapter, ECCV 2022 (arXiv:2207.09519), and the shrunken
             mean of Snell et al., Prototypical Networks, NeurIPS 2017 (arXiv:1703.05175). We
-            differ: no exponential of the affinities, and weights that follow from n.
+            differ: no exponential of the affinities, weights that follow from n, and the head
+            start taken off.
         """
-        scores = without_hubs(
-            centers.scores(items.embeddings),
-            centers.scores(references) if len(references) else None,
-        )
+        scores = _by_text(items, centers, references)
         points = centers.points()
-        for column, rows in enumerate(self.of(centers.labels)):
-            if not rows:
-                continue
-            moved = unit(TEXT_COUNTS * points[column] + examples.embeddings[rows].sum(axis=0))
-            near = without_hubs(
-                items.embeddings @ moved[:, None],
-                references @ moved[:, None] if len(references) else None,
-            )[:, 0]
-            weight = len(rows) / (len(rows) + TEXT_COUNTS)
-            alike = items.looks @ unit(examples.looks[rows].sum(axis=0))
-            scores[:, column] = near + np.float32(weight) * alike
+        taught = {c: rows for c, rows in enumerate(self.of(centers.labels)) if rows}
+        if taught and len(taught) < len(centers.labels):
+            raised = _by_text(examples, centers, references)
+            start = np.float32(_head_start(examples, taught, points, raised, references))
+        else:
+            start = np.float32(0)
+        for column, rows in taught.items():
+            shown = examples.at(rows)
+            scores[:, column] = _near(items, shown, points[column], references) - start
         return scores
 
     def reasons(self, label: str, look: FloatArray, examples: Seen) -> tuple[Reason, ...]:
@@ -188,3 +194,53 @@ class Examples:
         manifest = artifact.verify(path, kind=KIND, format_version=FORMAT_VERSION)
         features = load_file(path / _FILE)["features"]
         return cls(tuple(manifest.params["labels"]), features, manifest.params["encoder"])
+
+
+def _by_text(items: Seen, centers: ClassCenters, references: FloatArray) -> FloatArray:
+    """Return how near items are to the texts of classes, shape (N, C)."""
+    told = centers.scores(references) if len(references) else None
+    return without_hubs(centers.scores(items.embeddings), told)
+
+
+def _near(items: Seen, shown: Seen, point: FloatArray, references: FloatArray) -> FloatArray:
+    """Return how near items are to one class that has examples, shape (N,)."""
+    n = len(shown.looks)
+    moved = unit(TEXT_COUNTS * point + shown.embeddings.sum(axis=0))
+    told = references @ moved[:, None] if len(references) else None
+    near: FloatArray = without_hubs(items.embeddings @ moved[:, None], told)[:, 0]
+    alike = items.looks @ unit(shown.looks.sum(axis=0))
+    return near + np.float32(n / (n + TEXT_COUNTS)) * alike
+
+
+def _head_start(
+    examples: Seen,
+    taught: Mapping[int, list[int]],
+    points: FloatArray,
+    by_text: FloatArray,
+    references: FloatArray,
+) -> float:
+    """Return by how much teaching raises a class's score for items that are none of its own.
+
+    Examples of other classes tell it; of one class alone, half of what its own gain. A part of
+    the way to its own examples, each left out in turn, is added.
+
+    Args:
+        examples: All of them.
+        taught: Column of each taught class to the rows of its examples.
+        points: Of all classes, shape (C, D).
+        by_text: How near the examples are to the texts, shape (M, C).
+        references: As in `Examples.scores`.
+    """
+    strangers, own = [], []
+    for column, rows in taught.items():
+        others = [row for row in range(len(by_text)) if row not in rows]
+        if others:
+            near = _near(examples.at(others), examples.at(rows), points[column], references)
+            strangers.append(float((near - by_text[others, column]).mean()))
+        for row in rows:
+            rest = [other for other in rows if other != row] or rows
+            near = _near(examples.at([row]), examples.at(rest), points[column], references)
+            own.append(float(near[0] - by_text[row, column]))
+    gain = float(np.mean(own))
+    strange = float(np.mean(strangers)) if strangers else gain / 2
+    return strange + OWN_SHARE * max(0.0, gain - strange)
