@@ -401,9 +401,10 @@ def test_a_file_is_replaced_whole(tmp_path):
 # Processes that die, and processes that meet.
 
 _WRITER = """
-import itertools, sys
+import signal, sys
 from pathlib import Path
 from unibind import artifact
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 path, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 for number in range(first, last):
     with artifact.writing(path, kind="thing", format_version=1) as folder:
