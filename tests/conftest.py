@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from unibind.datasets import Dataset, fetch
+
+# A search for counter-examples is for people at work: what a change is judged by must not be luck.
+settings.register_profile("judging", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("judging")
 
 
 @pytest.fixture(scope="session")

@@ -102,13 +102,14 @@ def test_a_killed_decoder_turns_readiness_red_and_comes_back(folder):
         assert new != pid
         os.kill(new, signal.SIGSTOP)  # hangs, and will be killed for it
         os.kill(new, signal.SIGKILL)
-        seen = set()
         ends = time.monotonic() + 30
-        while time.monotonic() < ends and not (seen and client.get("/readyz").status_code == 200):
-            seen.add(client.get("/readyz").status_code)
+        noticed = "unibind_decoder_deaths_total 2.0"
+        while time.monotonic() < ends and not (
+            noticed in client.get("/metrics").text and client.get("/readyz").status_code == 200
+        ):
             time.sleep(0.05)
         assert client.get("/readyz").status_code == 200
-        assert "unibind_decoder_deaths_total 2.0" in client.get("/metrics").text
+        assert noticed in client.get("/metrics").text
 
 
 def test_decoders_end_with_a_server_that_was_killed(folder):

@@ -112,7 +112,11 @@ def read_npz(content: bytes, *, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
                     unpacked, max_bytes=max_bytes
                 )
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except InvalidInputError:  # a ValueError too
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError,
+    ) as error:  # fmt: skip
         raise InvalidInputError(
             f"the npz file is truncated or damaged ({error}); save the arrays again"
         ) from error
