@@ -8,6 +8,7 @@ import ast
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,27 @@ NPZ_MAGIC = b"PK"
 _MAX_HEADER = 10_000
 
 
-def read_npy(content: bytes, *, max_bytes: int) -> npt.NDArray[Any]:
+def read_npy(
+    content: bytes,
+    *,
+    max_bytes: int,
+    check: Callable[[tuple[int, ...], np.dtype[Any]], None] | None = None,
+) -> npt.NDArray[Any]:
     """Return the array of an npy file, as a read-only view on its bytes.
 
     Args:
         content: A whole file.
         max_bytes: Of the array at most.
+        check: Called with the shape and the dtype that the header says, before they are believed:
+            raises InvalidInputError where they are not what is read.
 
     Raises:
         InvalidInputError: The header is damaged, does not fit the bytes that follow, or says more
             than max_bytes; or the array holds objects.
     """
     shape, is_fortran, dtype, start = _header(content)
+    if check is not None:
+        check(shape, dtype)
     if dtype.hasobject:
         raise InvalidInputError(
             "the npy file holds Python objects, which are never unpacked; save an array of numbers"

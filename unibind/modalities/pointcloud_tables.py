@@ -1,19 +1,17 @@
 """Point clouds as rows of numbers: text (xyz, pts, txt, csv), numpy's npy, arrays."""
 
-import io
 import re
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unibind.errors import InvalidInputError
+from unibind.modalities import numpy_files
 from unibind.modalities.pointcloud_shape import (
     MAX_POINTS,
     Shape,
     check_count,
-    check_length,
     numbers,
     to_colours,
 )
@@ -21,17 +19,6 @@ from unibind.modalities.pointcloud_shape import (
 __all__ = ["read_npy", "read_text", "table_to_shape"]
 
 MAX_COLUMNS = 32
-# numpy reads the header as a Python literal.
-_BAD_HEADER = (
-    ValueError,
-    TypeError,
-    SyntaxError,
-    LookupError,
-    EOFError,
-    MemoryError,
-    RecursionError,
-    TokenError,
-)
 _REMEDY = "a cloud is one row for each point: x y z, or x y z r g b"
 _COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
 
@@ -42,21 +29,8 @@ def read_npy(content: bytes) -> Shape:
     Raises:
         InvalidInputError: The header is damaged or announces what is not there, or it is no cloud.
     """
-    stream = io.BytesIO(content)
-    layout: Any = np.lib.format  # without types
-    try:
-        major, _ = layout.read_magic(stream)
-        first, later = layout.read_array_header_1_0, layout.read_array_header_2_0
-        shape, is_fortran, dtype = (first if major == 1 else later)(stream)
-    except _BAD_HEADER as error:
-        raise InvalidInputError(
-            f"the header of the .npy file is damaged ({error}); save the array again"
-        ) from None
-    _check_array(shape, dtype)
-    n_bytes = shape[0] * shape[1] * dtype.itemsize
-    check_length(len(content) - stream.tell(), n_bytes, f"an array {shape}")
-    flat = np.frombuffer(content, dtype, count=shape[0] * shape[1], offset=stream.tell())
-    return table_to_shape(flat.reshape(shape, order="F" if is_fortran else "C"))
+    limit = MAX_POINTS * MAX_COLUMNS * np.dtype(np.float64).itemsize
+    return table_to_shape(numpy_files.read_npy(content, max_bytes=limit, check=_check_array))
 
 
 def read_text(content: bytes) -> Shape:
