@@ -96,6 +96,7 @@ def align(
         )
     from unibind import engine as engines
     from unibind.alignment.aligner import Aligner
+    from unibind.engine.measuring import measured_targets
     from unibind.knowledge.base import open_base
 
     began = time.monotonic()
@@ -112,7 +113,8 @@ def align(
         supervision, features, bad = _encoded(engine, modality, everything, options)
         targets = _targets(engine, supervision, base)
         aligner = Aligner(method=head.value, seed=seed)
-        measured = _measured(modality, supervision, targets, base, options)
+        paths = [item.path for item in supervision.items]
+        measured = measured_targets(modality, paths, targets, base, options=options)
         look = _Look()
         with progress(look.told) as bar:
             made = engine.fit(
@@ -291,23 +293,6 @@ def _targets(
     if supervision.learned_from == "captions":
         return Targets.from_captions(names, engine.embed("text", names))
     return Targets.from_labels(names, engine.centers(classes=list(dict.fromkeys(names))))
-
-
-def _measured(
-    modality: str,
-    supervision: "Supervision",
-    targets: "Targets",
-    base: "KnowledgeBase | None",
-    options: Mapping[str, Json],
-) -> "FloatArray | None":
-    """Return what instruments say of the classes of the items, None if they say nothing."""
-    from unibind.engine.measuring import measure
-
-    if base is None or not targets.are_classes:
-        return None
-    paths = [item.path for item in supervision.items]
-    measured = measure(modality, paths, base, classes=targets.names, options=options)
-    return measured.log_likelihood() if measured is not None and measured.says_anything else None
 
 
 def _chosen(head: "Head") -> dict[str, Json]:

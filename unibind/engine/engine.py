@@ -23,7 +23,7 @@ from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.encoders.registry import open_encoder
 from unibind.encoders.trainable import TrainableEncoder
 from unibind.engine.classifying import EVIDENCE, Classified, Classifier
-from unibind.engine.measuring import Measured, measure
+from unibind.engine.measuring import Measured, measured_targets
 from unibind.engine.recipes import Recipe
 from unibind.engine.senses import TEXT, Senses
 from unibind.engine.training import (
@@ -538,11 +538,7 @@ class Engine:
         if encoded.failures:
             raise InvalidInputError(_describe(encoded.failures, len(items)))
         base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
-        measured = None
-        if base is not None and targets.are_classes:
-            found = measure(modality, items, base, classes=targets.names, options=options)
-            if found is not None and found.says_anything:
-                measured = found.log_likelihood()
+        measured = measured_targets(modality, items, targets, base, options=options)
         return self.fit(
             modality,
             encoded.features,

@@ -9,13 +9,14 @@ import numpy as np
 
 from unibind import plugins
 from unibind.alignment.attributes import ClassAttributes
+from unibind.alignment.targets import Targets
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.errors import PluginError
 from unibind.knowledge.base import KnowledgeBase
 from unibind.protocols import Instrument
 from unibind.types import FloatArray, IntArray, Json, Reason
 
-__all__ = ["Measured", "instruments_of", "measurable", "measure"]
+__all__ = ["Measured", "instruments_of", "measurable", "measure", "measured_targets"]
 
 _GROUP = "unibind.instruments"
 
@@ -102,6 +103,27 @@ def measure(
         for each, encoded in zip(fitting, found, strict=True)
     )
     return Measured(tuple(classes), readings, found[0].rows, found[0].failures)
+
+
+def measured_targets(
+    modality: str,
+    items: Sequence[Any],
+    targets: Targets,
+    base: KnowledgeBase | None,
+    *,
+    options: Mapping[str, Json] | None = None,
+) -> FloatArray | None:
+    """Return what instruments say of the targets of training items, shape (N, U).
+
+    None if there is no base, if the targets are no classes, or if nothing was measured.
+
+    Raises:
+        InvalidInputError: The modality has no such option.
+    """
+    if base is None or not targets.are_classes:
+        return None
+    measured = measure(modality, items, base, classes=targets.names, options=options)
+    return measured.log_likelihood() if measured is not None and measured.says_anything else None
 
 
 def measurable() -> tuple[str, ...]:
