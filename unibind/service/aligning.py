@@ -48,6 +48,11 @@ class Order:
     options: Sequence[str] = ()
     is_uploaded: bool = False
 
+    def clear(self) -> None:
+        """Remove what was uploaded; nobody needs it any more."""
+        if self.is_uploaded:
+            shutil.rmtree(self.data, ignore_errors=True)
+
 
 @dataclass(slots=True)
 class Run:
@@ -96,17 +101,29 @@ class Runs:
         self._one = threading.Lock()
         self._is_closed = False
 
-    def start(self, order: Order) -> Run:
-        """Start a run, or let it wait for the one before.
+    def check_room(self) -> None:
+        """Refuse a run while one is waiting already.
 
         Raises:
-            Refusal: One is waiting already.
+            Refusal: One is.
         """
         if sum(run.status in ("queued", "running") for run in self._runs) >= 2:
             raise Refusal(
                 429, "busy", "a run is going and another waits; wait for one to end",
                 retry_after_s=30,
             )  # fmt: skip
+
+    def start(self, order: Order) -> Run:
+        """Start a run, or let it wait for the one before.
+
+        Raises:
+            Refusal: One is waiting already; what was uploaded is removed then.
+        """
+        try:
+            self.check_room()
+        except Refusal:
+            order.clear()
+            raise
         run = Run(secrets.token_hex(8), order)
         self._runs.appendleft(run)
         threading.Thread(target=self._go, args=(run,), name="align", daemon=True).start()
@@ -149,8 +166,7 @@ class Runs:
                     self._align(run)
         finally:
             run.ended = time.monotonic()
-            if run.order.is_uploaded:
-                shutil.rmtree(run.order.data, ignore_errors=True)
+            run.order.clear()
 
     def _align(self, run: Run) -> None:
         order = run.order

@@ -1,5 +1,6 @@
 """``/v1/alignments``: teach the space a modality from a labelled set, and watch it learn."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path as FilePath
@@ -11,12 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
 from unibind.datasets import SETS
+from unibind.errors import InvalidInputError
 from unibind.service.aligning import Order, Runs, unpacked
 from unibind.service.intake import runtime_of, visit_of
 from unibind.service.openapi import REFUSALS
 from unibind.service.refusals import Refusal
 from unibind.service.schemas import Alignment, AlignmentList
-from unibind.types import Json
+from unibind.types import Json, Modality
 
 __all__ = ["router"]
 
@@ -31,6 +33,7 @@ _CHOICES = {
     "split": "--split",
 }
 _SWITCHES = {"captions": "--captions", "class_names": "--class-names"}
+_HEADS = ("ridge", "linear", "low-rank", "mlp", "auto")
 _CHUNK = 2**20
 
 
@@ -60,7 +63,12 @@ _CHUNK = 2**20
                             },
                             "knowledge": {"type": "string"},
                             "encoder": {"type": "string"},
-                            "head": {"type": "string", "enum": ["ridge", "linear"]},
+                            "head": {"type": "string", "enum": list(_HEADS)},
+                            "options": {
+                                "type": "string",
+                                "description": "What the files do not say of themselves, JSON.",
+                                "example": '{"rate_hz": 50}',
+                            },
                         },
                     }
                 }
@@ -71,14 +79,15 @@ _CHUNK = 2**20
 async def start_alignment(request: Request) -> Json:
     """Train the head of a modality from an uploaded zip or a public set; poll the run's id."""
     runtime = runtime_of(request)
+    _runs(request).check_room()  # before gigabytes are read for nothing
     form = await _form_of(request)
     try:
-        modality = runtime.modality(str(form.get("modality", "")), param="modality").name
+        modality = runtime.modality(str(form.get("modality", "")), param="modality")
         order = await runtime.in_thread(_order, form, modality, runtime.engine.root)
     finally:
         await form.close()
     run = _runs(request).start(order)
-    _audit(request, "align", run.id, modality=modality)
+    _audit(request, "align", run.id, modality=order.modality)
     return run.told()
 
 
@@ -115,7 +124,7 @@ async def _form_of(request: Request) -> FormData:
         raise Refusal(400, "invalid_form", f"the form cannot be read: {told}") from None
 
 
-def _order(form: FormData, modality: str, root: FilePath) -> Order:
+def _order(form: FormData, modality: Modality, root: FilePath) -> Order:
     options = [
         word
         for name, option in _CHOICES.items()
@@ -129,11 +138,12 @@ def _order(form: FormData, modality: str, root: FilePath) -> Order:
                 400, "invalid_request", "learn_from is class_names or captions", "learn_from"
             )
         options.append(_SWITCHES[learn_from])
+    options += _of_files(form, modality)
     upload, named = form.get("file"), form.get("set")
     if isinstance(upload, UploadFile) == bool(named):
         raise Refusal(400, "invalid_request", "give a file or the name of a set", "file")
     if not isinstance(upload, UploadFile):
-        return Order(modality, _set_name(named), tuple(options))
+        return Order(modality.name, _set_name(named), tuple(options))
     root.mkdir(parents=True, exist_ok=True)
     folder = FilePath(tempfile.mkdtemp(prefix="uploaded-", dir=root))
     try:
@@ -144,7 +154,19 @@ def _order(form: FormData, modality: str, root: FilePath) -> Order:
     except Refusal:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Order(modality, str(folder.absolute()), tuple(options), is_uploaded=True)
+    return Order(modality.name, str(folder.absolute()), tuple(options), is_uploaded=True)
+
+
+def _of_files(form: FormData, modality: Modality) -> list[str]:
+    """Return the arguments that say what the files do not say of themselves."""
+    try:
+        told = json.loads(str(form.get("options") or "{}"))
+        if not isinstance(told, dict):
+            raise InvalidInputError("a JSON object was needed")
+        modality.with_options(told)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "invalid_request", f"options: {error}", "options") from None
+    return [word for name, value in told.items() for word in ("--option", f"{name}={value}")]
 
 
 def _set_name(given: Any) -> str:
