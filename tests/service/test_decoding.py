@@ -174,6 +174,24 @@ def test_a_decoder_has_a_limit_on_memory_and_survives_it():
         made.close()
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="limits on memory are Linux's")
+def test_libraries_that_others_needed_are_not_charged_to_a_file():
+    from fuzzing import clip, csv, parquet, stl, survey
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (6_000, 6_000)).save(buffer, "PNG")  # 108 MB, once decoded
+    made = DecoderPool(1, memory_bytes=512 * 2**20, time_s=20)
+    try:
+        for modality, content in [
+            ("timeseries", csv()), ("timeseries", parquet()), ("pointcloud", stl()),
+            ("pointcloud", survey()), ("video", clip("mp4", "mpeg4")), ("image", buffer.getvalue()),
+        ]:  # fmt: skip
+            assert made.read(modality, content, {}) is not None
+    finally:
+        made.close()
+
+
 def test_a_decoder_that_was_killed_is_replaced_and_the_file_read_all_the_same(pool):
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)

@@ -25,6 +25,8 @@ __all__ = ["main"]
 
 MAX_CONTENT = 2**30
 _PREVIEW_SIDE = 512
+_LIBRARIES = 2 * 2**30
+"""Addresses that readers' libraries may take in the life of a decoder, all of them together."""
 
 
 def main() -> None:
@@ -41,6 +43,7 @@ def main() -> None:
         if frame is None:
             return
         asked, buffers = frame
+        _allow(memory_bytes)
         with _alarm(time_s):
             _answer(answers, asked, bytes(buffers[0]))
 
@@ -101,19 +104,36 @@ _WORKS: dict[str, Callable[[Mapping[str, Json], bytes], tuple[Json, list[memoryv
 
 
 def _confine(memory_bytes: int) -> None:
-    """Limit memory, written files and core dumps, where the system has such limits."""
+    """Limit memory, written files and core dumps for good, where the system has such limits."""
     try:
         import resource
     except ImportError:  # Windows
         return
     limits = {
-        resource.RLIMIT_AS: _address_space() + memory_bytes,
+        resource.RLIMIT_AS: _address_space() + _LIBRARIES + memory_bytes,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
     }
     for limit, value in limits.items():
         with contextlib.suppress(ValueError, OSError):  # macOS refuses some
             resource.setrlimit(limit, (value, value))
+
+
+def _allow(memory_bytes: int) -> None:
+    """Let the next file have its memory beyond what there is: libraries that others needed stay.
+
+    Of a decoder that has read every modality they take 800 MB of addresses, which a file that
+    comes later must not be charged with.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = _address_space() + memory_bytes
+    now = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (now, most))
 
 
 def _address_space() -> int:
