@@ -73,6 +73,10 @@ class ServiceSettings(BaseSettings):
         fetch_timeout_s: Longest time that fetching one file may take, redirects included.
         warm_up: Whether every tower is opened before the service says that it is ready; else the
             first request of a modality waits for it.
+        otlp_endpoint: Where traces are sent, an OTLP/HTTP collector as ``http://HOST:4318``; no
+            trace is made and none is sent unless it is named.
+        trace_share: Share of requests that are traced, of those that come without a trace of their
+            caller's, who decides then.
         log_format: ``"json"`` for machines, ``"text"`` for people.
         audit_file: Where writes are noted; beside the space if unset.
     """
@@ -113,6 +117,8 @@ class ServiceSettings(BaseSettings):
     fetch_max_bytes: Annotated[int, Field(ge=1)] = 64 * _MIB
     fetch_timeout_s: Annotated[float, Field(gt=0)] = 20
     warm_up: bool = True
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$")] | None = None
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 1
     log_format: Literal["json", "text"] = "json"
     audit_file: Path | None = None
 

@@ -270,6 +270,12 @@ def test_a_host_that_is_not_ours_is_refused(served):
     assert answer.startswith(b"HTTP/1.1 421")
 
 
+@pytest.mark.parametrize("headers", [("Host: [",), ("Host: localhost", "Origin: http://[")])
+def test_a_host_that_is_no_name_is_refused(served, headers):
+    answer = raw(served, head("/v1/embeddings", *headers, "Content-Length: 2") + b"{}")
+    assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 403")
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Origin": "https://attacker.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}],

@@ -16,7 +16,8 @@ from unibind.engine import open as open_engine
 from unibind.errors import UnibindError
 from unibind.service.access import Access, KeyRing
 from unibind.service.aligning import Runs
-from unibind.service.edge import Edge, rendered
+from unibind.service.edge import Edge
+from unibind.service.exchange import rendered
 from unibind.service.fetching import Fetcher
 from unibind.service.intake import visit_of
 from unibind.service.logs import Audit
@@ -27,6 +28,7 @@ from unibind.service.refusals import Refusal, refusal_of
 from unibind.service.routes import alignments, embedding, health, items, knowledge, space
 from unibind.service.runtime import Runtime
 from unibind.service.schemas import first_fault
+from unibind.service.tracing import open_traces
 from unibind.settings import ServiceSettings
 
 __all__ = ["AUDIT", "KEYS", "create_app"]
@@ -56,7 +58,9 @@ def create_app(
         ArtifactError: There is no such space, or the keys cannot be read.
         FetchError: The weights of its text tower are not here yet.
         InvalidInputError: Others could reach it without a key.
+        PluginError: Traces are to be sent, and OpenTelemetry is not installed.
     """
+    traces = open_traces(settings)
     opened = open_space or (lambda: open_engine(settings.space))
     metrics = Metrics()
     first = opened()
@@ -77,6 +81,8 @@ def create_app(
             app.state.runs.close()
             await asyncio.to_thread(runtime.close)
             app.state.audit.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.runtime = runtime
@@ -89,7 +95,7 @@ def create_app(
     _serve_console(app)
     _answer_errors(app)
     _document(app)
-    return Edge(app, settings=settings, access=access, metrics=metrics)
+    return Edge(app, settings=settings, access=access, metrics=metrics, traces=traces)
 
 
 def _first_then(first: Engine, opened: Callable[[], Engine]) -> Callable[[], Engine]:

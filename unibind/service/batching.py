@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from unibind.service.refusals import Refusal
+from unibind.service.stages import Stage, collected, current
 
 __all__ = ["Batcher", "cost_of"]
 
@@ -62,6 +63,12 @@ class _Order:
     deadline: float
     cost: float
     is_dropped: bool = False
+    stages: list[Stage] | None = field(default_factory=current)
+
+    def note(self, waited: Stage, shared: Sequence[Stage]) -> None:
+        """Note for the request's trace how long it waited, and what was done for all together."""
+        if self.stages is not None:
+            self.stages += [waited, *shared]
 
 
 @dataclass(order=True, slots=True)
@@ -220,8 +227,11 @@ class Batcher(Generic[T]):
         while (batch := self._next_batch()) is not None:
             began = time.monotonic()
             self._running_since[number] = began
-            outcomes = self._outcomes([job.item for job in batch])
+            with collected() as shared:
+                outcomes = self._outcomes([job.item for job in batch])
             took = time.monotonic() - began
+            for order, first in {job.order: job for job in reversed(batch)}.items():
+                order.note(Stage("queue", self.name, first.came, began, len(batch)), shared)
             del self._running_since[number]
             self._learn(sum(job.cost for job in batch), took)
             _settle(batch, outcomes)

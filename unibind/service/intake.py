@@ -217,7 +217,8 @@ async def _upload(request: Request, part: Part, files: Mapping[str, Upload]) -> 
         return files[part.file]
     if part.url is not None and not part.url.startswith("data:"):
         fetcher: Fetcher = request.app.state.fetcher
-        return Upload(await fetcher.fetch(part.url))
+        with runtime_of(request).metrics.timed(part.type, "fetch"):
+            return Upload(await fetcher.fetch(part.url))
     encoded = part.data if part.data is not None else str(part.url)
     if len(encoded) > _LONG:
         return Upload(await asyncio.to_thread(_decoded, encoded))

@@ -1,9 +1,13 @@
 """What the service tells of itself: Prometheus metrics; none of it leaves the machine by itself."""
 
-from collections.abc import Iterable
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
+
+from unibind.service.stages import Stage, note
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -20,7 +24,8 @@ class Metrics:
     Attributes:
         requests: By route, method and status.
         seconds: From the head of a request to the end of its answer, by route.
-        stage: By modality and stage: fetch, decode, queue, model, store.
+        stage: By modality and stage: fetch, queue, decode, model and of it encode and head, search,
+            store.
         batch: Items of a batch, by modality.
         waiting: Items that wait, by modality.
         cache: Looked-up embeddings, by result.
@@ -86,6 +91,17 @@ class Metrics:
             "unibind_model_failures", "Batches that failed.", ["modality"], registry=registry
         )
         self.ready = Gauge("unibind_ready", "1 if the last check was well.", registry=registry)
+
+    @contextlib.contextmanager
+    def timed(self, modality: str, stage: str, *, n_items: int = 1) -> Iterator[None]:
+        """Note how long what is done within takes: for the metrics, and for the request's trace."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            ended = time.monotonic()
+            self.stage.labels(modality, stage).observe(ended - began)
+            note(Stage(stage, modality, began, ended, n_items))
 
     def observe_batch(
         self, modality: str, n_items: int, waited: Iterable[float], took: float

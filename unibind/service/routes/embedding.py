@@ -150,17 +150,17 @@ async def _found(
     for modality in dict.fromkeys(source.modality for source in sources):
         places = [n for n, source in enumerate(sources) if source.modality == modality]
         texts = [told.words or sources[n].content for n in places]
-        hits = await runtime.in_thread(
-            functools.partial(
-                runtime.engine.store.search,
-                rows[places],
-                k=told.k,
-                modalities=told.into,
-                where=told.where,
-                query_modality=modality,
-                **_further(told, texts),
-            )
+        search = functools.partial(
+            runtime.engine.store.search,
+            rows[places],
+            k=told.k,
+            modalities=told.into,
+            where=told.where,
+            query_modality=modality,
+            **_further(told, texts),
         )
+        with runtime.metrics.timed(modality, "search", n_items=len(places)):
+            hits = await runtime.in_thread(search)
         for place, listed in zip(places, hits, strict=True):
             found[place] = listed
     return [

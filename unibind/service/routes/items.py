@@ -288,9 +288,10 @@ async def _stored(
     (source,) = await sources_of(request, [item], files)
     visit_of(request).n_items += 1
     rows = await runtime.embed([source], deadline=deadline)
-    if runtime.settings.keep_content:
-        await runtime.in_thread(runtime.contents.keep, key, _content(source))
-    await _settled(runtime.writer.upsert(Upsert(key, source.modality, rows[0], item.metadata)))
+    with runtime.metrics.timed(source.modality, "store"):
+        if runtime.settings.keep_content:
+            await runtime.in_thread(runtime.contents.keep, key, _content(source))
+        await _settled(runtime.writer.upsert(Upsert(key, source.modality, rows[0], item.metadata)))
 
 
 def _content(source: Source) -> Content:
