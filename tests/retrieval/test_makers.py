@@ -104,7 +104,7 @@ def test_a_store_of_the_first_format_is_brought_up_by_its_first_writer(
     store.close()
     database = fast_folder / "s" / "store.sqlite3"
     connection = sqlite3.connect(database)
-    connection.execute("DROP TABLE runs")
+    connection.executescript("DROP TABLE runs; DROP TABLE labels")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     shutil.copytree(fast_folder / "s", fast_folder / "copy")

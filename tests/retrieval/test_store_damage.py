@@ -158,7 +158,7 @@ def test_a_store_of_a_newer_version_is_left_alone(fast_folder):
     connection = sqlite3.connect(fast_folder / "s" / "store.sqlite3")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="format version 99, this unibind knows 2"):
+    with pytest.raises(StoreError, match="format version 99, this unibind knows 3"):
         LocalStore.open(fast_folder / "s")
 
 

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from unibind.errors import InvalidInputError
+from unibind.retrieval.faiss_index import shared_out
 from unibind.retrieval.fulltext import ranked_by_words
 from unibind.retrieval.fusion import fused
 from unibind.retrieval.guard import check_k, check_score
@@ -92,13 +93,16 @@ def answered(
         return _hybrid(tables, view, question, cut, matches)
     if cut.k is None:
         ranking = above(tables, view, question, cut.lowest, matches)
-        return [_wanted(line, cut) for line in view.hits(tables, ranking.lines())]
+        return [_wanted(line, cut) for line in view.hits(tables, ranking.ids, ranking.scores)]
     if cut.after is None and cut.group_by is None and not question.exactly:
-        ranking = nearest(tables, view, question, cut.k, matches)
-        found = view.hits(tables, ranking.lines())
+
+        def found(part: Question, k: int = cut.k) -> list[list[Hit]]:
+            return _ranked(tables, view, part, k, matches)[0]
+
+        lines = [line for part in shared_out(found, question.parts()) for line in part]
         if cut.lowest == -np.inf:
-            return found
-        return [[hit for hit in line if hit.score >= cut.lowest] for line in found]
+            return lines
+        return [[hit for hit in line if hit.score >= cut.lowest] for line in lines]
     return _deepened(lambda depth: _ranked(tables, view, question, depth, matches), cut, cut.k)
 
 
@@ -110,7 +114,7 @@ def _ranked(
     matches: Matches,
 ) -> tuple[list[list[Hit]], bool]:
     ranking = nearest(tables, view, question, depth, matches)
-    return view.hits(tables, ranking.lines()), ranking.is_complete
+    return view.hits(tables, ranking.ids, ranking.scores), ranking.is_complete
 
 
 def _deepened(
@@ -146,16 +150,20 @@ def _hybrid(
     by_vector: list[list[int]] = [[] for _ in cut.texts]
     if len(question.queries):
         ranking = nearest(tables, view, question, depth, matches)
-        by_vector = [ids for ids, _ in ranking.lines()]
+        by_vector = [[item for item in ids if item >= 0] for ids in ranking.ids.tolist()]
     numbers = [shard.modality for shard in question.shards]
-    lines = []
+    best = []
     for text, vector_ids in zip(cut.texts, by_vector, strict=True):
         word_ids = ranked_by_words(
             tables, text, modalities=numbers, condition=question.condition, depth=depth
         )
-        best = fused([vector_ids, word_ids])[: cut.k]
-        lines.append(([item for item, _ in best], [score for _, score in best]))
-    return view.hits(tables, lines)
+        best.append(fused([vector_ids, word_ids])[: cut.k])
+    ids = np.full((len(best), max(map(len, best), default=0)), -1, dtype=np.int64)
+    scores = np.full(ids.shape, -np.inf)
+    for row, line in enumerate(best):
+        ids[row, : len(line)] = [item for item, _ in line]
+        scores[row, : len(line)] = [score for _, score in line]
+    return view.hits(tables, ids, scores)
 
 
 def _without_edge(line: list[Hit]) -> list[Hit]:

@@ -9,10 +9,11 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import faiss
 import numpy as np
@@ -21,13 +22,26 @@ import numpy.typing as npt
 from unibind.retrieval.plan import Plan
 from unibind.types import FloatArray, IntArray, ProgressCallback
 
-__all__ = ["Found", "Index", "build", "exact", "load", "scored", "set_threads"]
+__all__ = [
+    "Found",
+    "Index",
+    "build",
+    "exact",
+    "load",
+    "n_threads",
+    "scored",
+    "set_threads",
+    "shared_out",
+]
 
 _BLOCK_ROWS = 16_384
 _TRAINING_ROWS = 100_000
 _MOST_EFFORT = 32_768
 _READ_BYTES = 1 << 22
+_KEPT_RANKINGS = 64
 
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -107,14 +121,39 @@ class Index:
         faiss_index: What `build` wrote and `load` read.
         plan: How it was made.
         n_slots: How many rows it covers.
-        keeps: What must stay in memory as long as it is used.
+        vectors: The rows, shape (n_slots, D), in memory as long as it is used.
     """
 
-    def __init__(self, faiss_index: Any, plan: Plan, n_slots: int, keeps: object) -> None:
+    def __init__(self, faiss_index: Any, plan: Plan, n_slots: int, vectors: FloatArray) -> None:
         self.plan = plan
         self.n_slots = n_slots
         self._faiss = faiss_index
-        self._keeps = keeps
+        self._vectors = vectors
+        self._storage = _viewing(vectors)
+        self._ranking: dict[int, Any] = {}
+        if plan.kind == "hnsw":
+            faiss_index.storage, faiss_index.own_fields = self._storage, False
+            faiss_index.hnsw.efSearch = plan.effort
+        if plan.kind == "ivfpq":
+            faiss_index.nprobe = max(1, plan.effort)
+
+    def nearest(self, queries: FloatArray, k: int) -> Found:
+        """Return the k nearest rows with their inner products, at the plan's effort.
+
+        Args:
+            queries: Shape (B, D).
+            k: At least 1, at most n_slots.
+        """
+        if self.plan.kind == "hnsw":
+            return self.candidates(queries, k, effort=self.plan.effort)
+        ranking = self._ranking.get(k)
+        if ranking is None:
+            # One for each k, since FAISS keeps in it how many candidates it shall re-rank.
+            ranking = faiss.IndexRefine(self._faiss, self._storage)
+            ranking.k_factor = (self._n_asked(k, self.plan.effort) + 0.5) / k
+            if len(self._ranking) < _KEPT_RANKINGS:
+                self._ranking[k] = ranking
+        return _searched(ranking, queries, k, None)
 
     def candidates(
         self,
@@ -137,36 +176,25 @@ class Index:
             among: Which rows take part, shape (n_slots,); others may be returned all the same.
         """
         if self.plan.kind == "hnsw" and among is None and k <= effort == self.plan.effort:
-            return self._found(queries, k, None)
+            return _searched(self._faiss, queries, k, None)
         effort = min(int(effort / share) + 1 if share < 1 else effort, _MOST_EFFORT)
+        n_asked = self._n_asked(k, effort)
         if self.plan.kind == "binary":
             # Fast scan cannot leave rows out: ask for more, the caller drops them.
-            return self._found(queries, int((k + effort) / share), None)
+            return _searched(self._faiss, queries, min(int(n_asked / share), self.n_slots), None)
         with _selecting(among) as selector:
             if self.plan.kind == "hnsw":
                 settings = faiss.SearchParametersHNSW(efSearch=max(effort, k), sel=selector)
-                return self._found(queries, k, settings)
-            if self.plan.kind == "ivfpq":
+            elif self.plan.kind == "ivfpq":
                 settings = faiss.SearchParametersIVF(nprobe=effort, sel=selector)
-                return self._found(queries, k + 16 * effort, settings)
-            return self._found(queries, k + effort, faiss.SearchParameters(sel=selector))
+            else:
+                settings = faiss.SearchParameters(sel=selector)
+            return _searched(self._faiss, queries, n_asked, settings)
 
-    def _found(self, queries: FloatArray, n_asked: int, settings: Any) -> Found:
-        n_asked = min(n_asked, self.n_slots)
-        queries = np.ascontiguousarray(queries)
-        slots = np.empty((len(queries), n_asked), dtype=np.int64)
-        scores = np.empty((len(queries), n_asked), dtype=np.float32)
-        with _threads_for(len(queries)):
-            # What `search` of FAISS's Python does, less its checks: the arrays are ours.
-            self._faiss.search_c(
-                len(queries),
-                faiss.swig_ptr(queries),
-                n_asked,
-                faiss.swig_ptr(scores),
-                faiss.swig_ptr(slots),
-                settings,
-            )
-        return Found(slots, scores)
+    def _n_asked(self, k: int, effort: int) -> int:
+        """Return how many candidates are asked for, of which the best k are then found exactly."""
+        extra = {"hnsw": 0, "ivfpq": 16 * effort}.get(self.plan.kind, effort)
+        return min(k + extra, self.n_slots)
 
 
 def build(
@@ -223,16 +251,32 @@ def load(file: Path, plan: Plan, vectors: FloatArray, *, sha256: str | None = No
             f"it holds {index.ntotal} rows of width {index.d} in a {type(index).__name__}, "
             f"{len(vectors)} of width {vectors.shape[1]} in a {expected.__name__} were needed"
         )
-    keeps: object = None
-    if plan.kind == "hnsw":
-        keeps = storage = _viewing(vectors)
-        index.storage, index.own_fields = storage, False
-        index.hnsw.efSearch = plan.effort
-    return Index(index, plan, len(vectors), (keeps, vectors))
+    return Index(index, plan, len(vectors), vectors)
+
+
+def shared_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Return the results of several parts, each worked on by one of the threads of a search.
+
+    FAISS's own threads share out queries alone; so what Python does of one part goes on beside what
+    FAISS does of another.
+
+    Raises:
+        Exception: What the work raised, once all parts have ended.
+    """
+    n_workers = n_threads() if len(parts) > 1 else 1
+    if n_workers < 2:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(n_workers, initializer=lambda: set_threads(1)) as pool:
+        return list(pool.map(work, parts))
+
+
+def n_threads() -> int:
+    """Return how many threads a search of this thread uses."""
+    return int(faiss.omp_get_max_threads())
 
 
 def set_threads(n_threads: int) -> None:
-    """Let every search of this process use so many threads."""
+    """Let every search that this thread begins use so many threads."""
     faiss.omp_set_num_threads(n_threads)
 
 
@@ -267,6 +311,22 @@ def _viewing(vectors: FloatArray) -> Any:
     return flat
 
 
+def _searched(index: Any, queries: FloatArray, k: int, settings: Any) -> Found:
+    """Return what `search` of FAISS's Python does, less its checks: the arrays are ours."""
+    queries = np.ascontiguousarray(queries)
+    slots = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty((len(queries), k), dtype=np.float32)
+    index.search_c(
+        len(queries),
+        faiss.swig_ptr(queries),
+        k,
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(slots),
+        settings,
+    )
+    return Found(slots, scores)
+
+
 @contextlib.contextmanager
 def _selecting(among: BoolArray | None) -> Iterator[Any]:
     if among is None:
@@ -278,7 +338,7 @@ def _selecting(among: BoolArray | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _threads_for(n_queries: int) -> Iterator[None]:
-    """Let FAISS wake no thread that has nothing to do: it shares out queries, not rows."""
+    """Let FAISS wake no thread that has nothing to do: here it shares out queries, not rows."""
     n_threads = faiss.omp_get_max_threads()
     if not 0 < n_queries < n_threads:
         yield

@@ -1,23 +1,28 @@
 """Building indexes: candidates are built and measured in turn until one keeps its recall."""
 
+import contextlib
 import logging
 import math
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from unibind.artifact import sha256_of
+from unibind.errors import StoreError
+from unibind.retrieval import labels
 from unibind.retrieval.faiss_index import Index, build, exact, load, scored
 from unibind.retrieval.plan import Plan, contenders
+from unibind.retrieval.reading import Tables
+from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.segments import sync, sync_folder
 from unibind.retrieval.view import INDEXES, Shard, View
 from unibind.types import FloatArray, ProgressCallback
 
-__all__ = ["Built", "build_best", "drop", "record"]
+__all__ = ["Built", "build_best", "drop", "labelled", "record", "relabel"]
 
 _log = logging.getLogger(__name__)
 _SAMPLED_QUERIES = 512
@@ -26,6 +31,7 @@ _MOVED = 0.3
 _TIE = 1e-6
 # Product quantisation cannot be trained with less, and no index is faster than a scan of so few.
 _FEW_ROWS = 1024
+_READ_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +97,53 @@ def build_best(
     return Built(Plan("exact", wanted_recall=recall), None, shard)
 
 
-def record(connection: sqlite3.Connection, root: Path, built: Built) -> Callable[[], None]:
-    """Make an index the one that is used, inside a write transaction.
+def labelled(tables: Tables, root: Path, shard: Shard) -> Path:
+    """Write the labels of a shard's rows to a new file and return it.
+
+    Args:
+        tables: Of the state that the shard shows, or of a later one.
+        root: The store's folder.
+        shard: The modality.
+    """
+    file = root / INDEXES / f"{shard.modality}-{uuid.uuid4().hex[:12]}.labels"
+    labels.write(file, _described(tables, shard), shard.n_slots)
+    sync(file)
+    sync_folder(file.parent)
+    return file
+
+
+def _described(tables: Tables, shard: Shard) -> Iterator[tuple[int, str, str]]:
+    first = shard.modality << SLOT_BITS
+    item, end = first - 1, first + shard.n_slots
+    while True:
+        rows = tables.execute(
+            "SELECT id, key, metadata FROM items WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+            (item, end, _READ_ROWS),
+        ).fetchall()
+        for item, key, metadata in rows:
+            yield item - first, key, metadata
+        if len(rows) < _READ_ROWS:
+            return
+
+
+def record(
+    connection: sqlite3.Connection, root: Path, built: Built, labels_file: Path | None
+) -> Callable[[], None]:
+    """Make an index and its labels those that are used, inside a write transaction.
 
     Returns:
-        What to call after the commit: it deletes the file that was used before.
+        What to call after the commit: it deletes the files that were used before.
+
+    Raises:
+        StoreError: Its rows are no longer where they were: a compaction moved them.
     """
     modality = built.shard.modality
+    try:
+        _check_segment(connection, root, built.shard)
+    except StoreError:
+        for file in filter(None, (built.file, labels_file)):
+            file.unlink()
+        raise
     forget = drop(connection, root, modality)
     if built.file is not None:
         (generation,) = connection.execute("SELECT generation FROM store").fetchone()
@@ -113,18 +159,60 @@ def record(connection: sqlite3.Connection, root: Path, built: Built) -> Callable
                 sha256_of(built.file),
             ),
         )
+    if labels_file is not None:
+        _record_labels(connection, built.shard, labels_file)
     connection.execute("UPDATE store SET generation = generation + 1")
     return forget
 
 
+def relabel(connection: sqlite3.Connection, root: Path, shard: Shard) -> Callable[[], None]:
+    """Write the labels of a shard's rows again, inside a write transaction; as `record`."""
+    _check_segment(connection, root, shard)
+    forget = _dropped(connection, root, shard.modality, "labels")
+    _record_labels(connection, shard, labelled(connection, root, shard))
+    connection.execute("UPDATE store SET generation = generation + 1")
+    return forget
+
+
+def _record_labels(connection: sqlite3.Connection, shard: Shard, file: Path) -> None:
+    connection.execute(
+        "INSERT INTO labels VALUES (?, ?, ?, ?)",
+        (shard.modality, shard.n_slots, file.name, sha256_of(file)),
+    )
+
+
+def _check_segment(connection: sqlite3.Connection, root: Path, shard: Shard) -> None:
+    (segment,) = connection.execute(
+        "SELECT segment FROM modalities WHERE modality = ?", (shard.modality,)
+    ).fetchone()
+    if segment != shard.segment:
+        raise StoreError(
+            f"the store at {root} was compacted while the index of {shard.name!r} was built, which "
+            "is of rows that have moved since; build it again"
+        )
+
+
 def drop(connection: sqlite3.Connection, root: Path, modality: int) -> Callable[[], None]:
     """Search a modality exactly from now on, inside a write transaction; returns as `record`."""
-    found = connection.execute(
-        "SELECT file FROM indexes WHERE modality = ?", (modality,)
-    ).fetchone()
-    connection.execute("DELETE FROM indexes WHERE modality = ?", (modality,))
-    old = None if found is None else root / INDEXES / found[0]
-    return lambda: old.unlink(missing_ok=True) if old else None
+    return _dropped(connection, root, modality, "indexes", "labels")
+
+
+def _dropped(
+    connection: sqlite3.Connection, root: Path, modality: int, *tables: str
+) -> Callable[[], None]:
+    old = []
+    for table in tables:
+        found = connection.execute(f"SELECT file FROM {table} WHERE modality = ?", (modality,))
+        old += [root / INDEXES / row[0] for row in found]
+        connection.execute(f"DELETE FROM {table} WHERE modality = ?", (modality,))
+
+    def forget() -> None:
+        for file in old:
+            # On Windows a file that is still mapped stays until a later compaction.
+            with contextlib.suppress(PermissionError):
+                file.unlink(missing_ok=True)
+
+    return forget
 
 
 def _tuned(index: Index, shard: Shard, queries: FloatArray, n_own: int) -> Plan:

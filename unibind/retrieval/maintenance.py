@@ -243,7 +243,9 @@ def _copy(database: Database, folder: Path, dim: int) -> None:
             copy.execute("BEGIN")
             writing.flush(copy, folder)
             copy.execute("COMMIT")
-            files = copy.execute("SELECT file FROM indexes").fetchall()
+            files = copy.execute(
+                "SELECT file FROM indexes UNION SELECT file FROM labels"
+            ).fetchall()
     (folder / INDEXES).mkdir()
     for (name,) in files:
         shutil.copyfile(root / INDEXES / name, folder / INDEXES / name)
@@ -278,6 +280,7 @@ def _duplicates(connection: sqlite3.Connection, n_most: int) -> list[Duplicate]:
 def _orphans(connection: sqlite3.Connection, root: Path) -> list[Callable[[], None]]:
     named = {row[0] for row in connection.execute("SELECT segment FROM modalities")}
     named |= {row[0] for row in connection.execute("SELECT file FROM indexes")}
+    named |= {row[0] for row in connection.execute("SELECT file FROM labels")}
     return [
         _unlinker(file)
         for folder in (root / FOLDER, root / INDEXES)

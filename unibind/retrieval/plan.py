@@ -76,6 +76,11 @@ class Plan:
         """Whether the index compares with the vectors themselves, so that its scores are exact."""
         return self.kind in ("exact", "hnsw")
 
+    @property
+    def walks(self) -> bool:
+        """Whether each query is compared with other rows, so that a batch has nothing to share."""
+        return self.kind in ("hnsw", "ivfpq")
+
     def n_lists(self, n_rows: int) -> int:
         """Return how many lists an inverted file of n_rows has."""
         return max(1, min(round(2 * math.sqrt(n_rows)), n_rows // 39))

@@ -1,6 +1,7 @@
 """Reading the tables: in a transaction, and in one that begins only when it is needed."""
 
 import sqlite3
+import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -40,6 +41,8 @@ class LateReading:
     def __init__(self, connection: sqlite3.Connection, generation: int) -> None:
         self._connection = connection
         self._generation = generation
+        self._beginning = threading.Lock()
+        self._is_overtaken = False
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> sqlite3.Cursor:
         """Return the rows that a statement finds.
@@ -47,9 +50,11 @@ class LateReading:
         Raises:
             OvertakenError: The tables have moved on.
         """
-        if not self._connection.in_transaction:
-            self._connection.execute("BEGIN")
-            if generation_of(self._connection) != self._generation:
+        with self._beginning:  # The parts of a batch ask from several threads.
+            if not self._connection.in_transaction:
+                self._connection.execute("BEGIN")
+                self._is_overtaken = generation_of(self._connection) != self._generation
+            if self._is_overtaken:
                 raise OvertakenError
         return self._connection.execute(sql, values)
 

@@ -1,70 +1,98 @@
-"""From item ids to hits: what an id stands for never changes, so it is read once and kept."""
+"""From records of keys and metadata to hits, and the records that no file of labels holds."""
 
-import contextlib
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from operator import gt
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from unibind.errors import StoreError
 from unibind.retrieval.fulltext import parsed
+from unibind.retrieval.labels import record_of
 from unibind.retrieval.reading import Tables
-from unibind.retrieval.schema import SLOT_BITS
 from unibind.types import Hit, Json
 
-__all__ = ["Line", "Resolver", "order"]
+__all__ = ["Resolver", "hits", "order"]
 
 _MOST_RESOLVED = 50_000
-
-# Two lists, not a list of pairs: a tuple for each of many hits keeps the garbage collector busy.
-Line = tuple[list[int], list[float]]
-# Key, modality, metadata as text and, if copying it alone is safe, as a dictionary.
-_Resolved = tuple[str, str, str, dict[str, Json] | None]
+# What `Hit` itself calls for each of its slots, frozen as it is.
+_FILLS: tuple[Any, ...] = tuple(
+    Hit.__dict__[name].__set__ for name in ("key", "modality", "score", "metadata")
+)
+_parse = json.JSONDecoder().raw_decode
 
 
 class Resolver:
-    """Keys and metadata of item ids, remembered until a compaction gives new ids."""
+    """Records of item ids, looked up once and remembered until a compaction gives new ids."""
 
     def __init__(self) -> None:
-        self._known: dict[int, _Resolved] = {}
+        self._known: dict[int, bytes] = {}
 
-    def hits(
-        self, tables: Tables, names: Mapping[int, str], lines: Iterable[Line]
-    ) -> list[list[Hit]]:
-        """Return the hits of ids and scores, line by line, by score and then key.
+    def records(self, tables: Tables, wanted: set[int]) -> Mapping[int, bytes]:
+        """Return the records of ids, more perhaps; what is not there is damage, named by `verify`.
 
         Args:
             tables: Where ids that are not known yet are looked up.
-            names: Of the modalities, by number.
-            lines: Ids and scores for each query, best first.
+            wanted: Ids.
         """
-        lines = list(lines)
-        try:
-            return [_hits(self._known, ids, scores) for ids, scores in lines]
-        except KeyError:
-            known = self._resolve(tables, names, {item for ids, _ in lines for item in ids})
-        # What is not there after all is damage, which `verify` names.
-        for ids, scores in lines:
-            for place in reversed([n for n, item in enumerate(ids) if item not in known]):
-                del ids[place], scores[place]
-        return [_hits(known, ids, scores) for ids, scores in lines]
-
-    def _resolve(
-        self, tables: Tables, names: Mapping[int, str], wanted: set[int]
-    ) -> dict[int, _Resolved]:
         known = self._known
-        missing = [item for item in wanted if item not in known]
-        if len(known) + len(missing) > _MOST_RESOLVED:
-            known, missing = {}, list(wanted)
-        rows = tables.execute(
-            "SELECT items.id, items.key, items.metadata "
-            "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value",
-            (json.dumps(missing),),
-        ).fetchall()
-        for (item, key, metadata), described in zip(rows, _described(rows), strict=True):
-            is_flat = not any(isinstance(value, dict | list) for value in described.values())
-            modality = names[item >> SLOT_BITS]
-            known[item] = (key, modality, metadata, described if is_flat else None)
-        self._known = known
+        missing = wanted.difference(known)
+        if missing:
+            if len(known) + len(missing) > _MOST_RESOLVED:
+                known, missing = {}, wanted
+            rows = tables.execute(
+                "SELECT items.id, items.key, items.metadata "
+                "FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value",
+                (json.dumps(list(missing)),),
+            )
+            known |= {item: record_of(key, metadata) for item, key, metadata in rows}
+            self._known = known
         return known
+
+
+def hits(
+    records: Sequence[bytes], names: Iterable[str], scores: npt.NDArray[np.float64]
+) -> list[list[Hit]]:
+    """Return the hits of each line, best first, equal ones by key.
+
+    Args:
+        records: Of each place of all lines, one after the other; empty where there is no hit.
+        names: The modality of each.
+        scores: Shape (B, m), each line best first, B * m being the number of records.
+    """
+    width, near = scores.shape[1], scores.ravel().tolist()
+    ends: Iterable[int] = range(width, len(near) + 1, width or 1)
+    if b"" in records:
+        is_there = np.array([bool(record) for record in records])
+        ends = np.cumsum(is_there.reshape(scores.shape).sum(axis=1)).tolist()
+        near = scores.ravel()[is_there].tolist()
+        names = [name for name, record in zip(names, records, strict=False) if record]
+        records = [record for record in records if record]
+    keys, described = _decoded(records)
+    found = _made(keys, names, near, described)
+    lines, start = [], 0
+    for end in ends:
+        line, of_line = found[start:end], near[start:end]
+        start = end
+        lines.append(line if all(map(gt, of_line, of_line[1:])) else sorted(line, key=order))
+    return lines if width else [[] for _ in scores]
+
+
+def _made(
+    keys: Sequence[str],
+    names: Iterable[str],
+    scores: Sequence[float],
+    described: Sequence[dict[str, Json]],
+) -> list[Hit]:
+    """Return what `Hit` makes of each, in a third of the time: field by field, not hit by hit."""
+    made = list(map(object.__new__, repeat(Hit, len(keys))))
+    for fill, values in zip(_FILLS, (keys, names, scores, described), strict=True):
+        deque(map(fill, made, values), maxlen=0)
+    return made
 
 
 def order(hit: Hit) -> tuple[float, str]:
@@ -72,21 +100,24 @@ def order(hit: Hit) -> tuple[float, str]:
     return (-hit.score, hit.key)
 
 
-def _described(rows: Sequence[tuple[int, str, str]]) -> list[dict[str, Json]]:
-    """Return the metadata of rows of id, key and text."""
-    with contextlib.suppress(ValueError):
-        # One call of the parser costs less than one for each.
-        found: list[dict[str, Json]] = json.loads(f"[{','.join(row[2] for row in rows)}]")
-        if len(found) == len(rows):
-            return found
-    return [parsed(key, metadata) for _, key, metadata in rows]
-
-
-def _hits(known: Mapping[int, _Resolved], ids: Sequence[int], scores: Sequence[float]) -> list[Hit]:
-    hits = []
-    for item, score in zip(ids, scores, strict=True):
-        key, modality, metadata, described = known[item]
-        # Each hit has metadata of its own: who changes it changes nobody else's.
-        copy = parsed(key, metadata) if described is None else described.copy()
-        hits.append(Hit(key, modality, score, copy))
-    return hits if all(map(gt, scores, scores[1:])) else sorted(hits, key=order)
+def _decoded(records: Sequence[bytes]) -> tuple[list[str], list[dict[str, Json]]]:
+    """Return keys and metadata, a dictionary for each record that nobody else holds."""
+    if not records:
+        return [], []
+    try:
+        # One call of each costs less than one for each record.
+        texts = b"\0".join(records).decode().split("\0")
+        described: list[dict[str, Json]]
+        described, _ = _parse(f"[{','.join(texts[1::2])}]")
+        if len(texts) == 2 * len(described) == 2 * len(records):
+            return texts[::2], described
+    except ValueError:
+        pass
+    try:
+        pairs = [record.decode().split("\0", 1) for record in records]
+    except ValueError as error:
+        raise StoreError(
+            f"a key or its metadata is no text ({error}); `unibind index verify` names what is "
+            "damaged"
+        ) from error
+    return [key for key, _ in pairs], [parsed(key, metadata) for key, metadata in pairs]

@@ -18,6 +18,7 @@ __all__ = [
     "DATABASE",
     "MADE_BY",
     "SLOT_BITS",
+    "SLOT_MASK",
     "check_version",
     "connect",
     "explained",
@@ -29,7 +30,7 @@ __all__ = [
 
 DATABASE = "store.sqlite3"
 SLOT_BITS = 40
-_SLOT_MASK = (1 << SLOT_BITS) - 1
+SLOT_MASK = (1 << SLOT_BITS) - 1
 _MAPPED_BYTES = 1 << 31
 
 CAPTIONS = """CREATE VIRTUAL TABLE captions USING fts5 (
@@ -94,12 +95,20 @@ _MIGRATIONS = (
     """
     CREATE TABLE runs (first_id INTEGER PRIMARY KEY, made_by TEXT) STRICT;
     """,
+    """
+    CREATE TABLE labels (
+        modality INTEGER PRIMARY KEY REFERENCES modalities (modality),
+        n_slots INTEGER NOT NULL,
+        file TEXT NOT NULL,
+        sha256 TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 
 
 def slot_of(item_id: int) -> int:
     """Return the row of an item in its modality's file."""
-    return item_id & _SLOT_MASK
+    return item_id & SLOT_MASK
 
 
 def connect(file: Path, *, read_only: bool, timeout_s: float) -> sqlite3.Connection:

@@ -6,18 +6,17 @@ Exact questions get it with the same bits in a batch, alone and on the next page
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unibind.retrieval.calibration import Calibrated, Float64Array, calibrated
-from unibind.retrieval.faiss_index import Found, Index, exact, scored
+from unibind.retrieval.faiss_index import Found, Index, exact, n_threads, scored
 from unibind.retrieval.filters import Filter
 from unibind.retrieval.reading import Tables
-from unibind.retrieval.resolver import Line
 from unibind.retrieval.schema import SLOT_BITS
 from unibind.retrieval.view import BoolArray, Shard, View
 from unibind.types import FloatArray, IntArray
@@ -30,6 +29,7 @@ _BLOCK_ROWS = 65_536
 # From this batch on BLAS beats a scan that can leave rows out.
 _BLAS_QUERIES = 20
 _REMEMBERED = 16
+_PART_QUERIES = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,21 @@ class Question:
     condition: Filter | None = None
     exactly: bool = False
 
+    def parts(self) -> Sequence["Question"]:
+        """Return questions about parts of the queries, to be answered side by side.
+
+        One part where FAISS compares all queries with a row at a time, or a condition is evaluated.
+        """
+        if len(self.queries) < 2 * _PART_QUERIES:
+            return [self]
+        n_each = n_threads() * _PART_QUERIES
+        n_parts = n_threads() * (len(self.queries) // n_each)
+        if n_parts < 2 or self.exactly or self.condition is not None:
+            return [self]
+        if not all(shard.index and shard.index.plan.walks for shard in self.shards):
+            return [self]
+        return [replace(self, queries=queries) for queries in np.array_split(self.queries, n_parts)]
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -66,14 +81,6 @@ class Ranking:
     ids: IntArray
     scores: Float64Array
     is_complete: bool
-
-    def lines(self) -> Iterator[Line]:
-        """Yield for each query the ids of its items and their scores."""
-        for ids, scores in zip(self.ids.tolist(), self.scores.tolist(), strict=True):
-            if ids and min(ids) < 0:
-                scores = [score for item, score in zip(ids, scores, strict=True) if item >= 0]
-                ids = [item for item in ids if item >= 0]
-            yield ids, scores
 
 
 class Matches:
@@ -201,9 +208,10 @@ def _indexed(
     share: float,
     among: BoolArray | None,
 ) -> Found:
+    if among is None:
+        return index.nearest(queries, k)
     found = index.candidates(queries, k, effort=index.plan.effort, share=share, among=among)
-    if among is not None:
-        found = _masked(found, among)
+    found = _masked(found, among)
     if index.plan.keeps_vectors:
         return found
     found = scored(vectors, queries, found.slots)
@@ -285,7 +293,7 @@ def _merged(
     if not ids:
         return Ranking(np.empty((n_queries, 0), np.int64), np.empty((n_queries, 0)), True)
     if len(ids) == 1 and ids[0].shape[1] <= depth:
-        return Ranking(ids[0], scores[0], is_complete)  # `Resolver` puts each line in order.
+        return Ranking(ids[0], scores[0], is_complete)  # `hits` puts each line in order.
     all_ids, all_scores = np.hstack(ids), np.hstack(scores)
     all_scores = np.where(all_ids >= 0, all_scores, -np.inf)
     # Equal scores are ranked by id, so that the same question has the same answer.

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from unibind.errors import InvalidInputError
+from unibind.errors import InvalidInputError, StoreError
 from unibind.retrieval import identity, indexing, maintenance, verification, writing
 from unibind.retrieval.answer import Cut, answered
 from unibind.retrieval.calibration import check_calibration
@@ -427,8 +427,12 @@ class LocalStore:
                 queries=queries,
                 progress=progress,
             )
+            labels = None
+            if built.file is not None:
+                with self._database.reading() as connection:
+                    labels = indexing.labelled(connection, self.path, shard)
             with self._database.writing("rebuild") as connection:
-                forget = indexing.record(connection, self.path, built)
+                forget = indexing.record(connection, self.path, built, labels)
             forget()
             plans[name] = built.plan
         return plans
@@ -592,18 +596,34 @@ class LocalStore:
             return last
 
     def _mend(self, view: View) -> None:
-        """Build the indexes again whose files were refused; this search was answered exactly."""
-        if not view.refused or self._is_mending or self._database.read_only:
+        """Make again the indexes and labels whose files were refused; this search did without."""
+        if not view.refused and not view.unlabelled:
+            return
+        if self._is_mending or self._database.read_only:
             return
         self._is_mending = True
         try:
             plans = self._plans()
-            for name in view.refused:
+            for name in plans.keys() & set(view.refused):
                 _log.warning("building the index of %s at %s again", name, self.path)
                 plan = plans[name]
                 self.rebuild(kind=plan.kind, recall=plan.wanted_recall, modalities=[name])
+            for name in set(view.unlabelled).difference(view.refused):
+                self._label(name)
+        except StoreError as error:
+            # Who searches has the answer; another writer is no reason to withhold it.
+            _log.warning("the indexes at %s were not made again: %s", self.path, error)
         finally:
             self._is_mending = False
+
+    def _label(self, name: str) -> None:
+        with self._database.writing("label") as connection:
+            view = self._refreshed(connection)
+            if name not in view.unlabelled:
+                return  # Another process was faster.
+            _log.warning("writing the labels of %s at %s again", name, self.path)
+            forget = indexing.relabel(connection, self.path, view.shards[name])
+        forget()
 
     def _plans(self) -> dict[str, Plan]:
         with self._database.reading() as connection:

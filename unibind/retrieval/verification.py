@@ -177,9 +177,13 @@ def _derived(connection: sqlite3.Connection, root: Path, dim: int) -> Iterator[D
         n_lost = writing.n_unwritten(connection, root)
         if n_lost:
             yield Damage(str(root / FOLDER), f"{n_lost} pending rows are not in their file", True)
-    for name, sha256 in connection.execute("SELECT file, sha256 FROM indexes"):
-        if _hash(root / INDEXES / name) != sha256:
-            yield Damage(str(root / INDEXES / name), "the index is not what was built", True)
+    for table, what in (
+        ("indexes", "index is not what was"),
+        ("labels", "labels are not what were"),
+    ):
+        for name, sha256 in connection.execute(f"SELECT file, sha256 FROM {table}"):
+            if _hash(root / INDEXES / name) != sha256:
+                yield Damage(str(root / INDEXES / name), f"the {what} written", True)
     if {row[0] for row in connection.execute("SELECT name FROM fields")} < _field_names(connection):
         yield Damage(where, "the list of metadata fields is wrong", True)
     try:
