@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from unibind.alignment.reasons import Part, as_reasons
 from unibind.errors import InvalidInputError
 from unibind.knowledge.base import KnowledgeBase
 from unibind.knowledge.sensors import Attribute, find_sensor
@@ -186,8 +187,8 @@ class ClassAttributes:
             spread = np.sqrt(np.nanvar(centers, axis=0) + np.nanmean(self.spreads**2, axis=0))
         return middle, _WIDE * spread
 
-    def reasons(self, measured: FloatArray, label: str) -> tuple[Reason, ...]:
-        """Return what the measurements of one item, shape (A,), say of a class, loudest first.
+    def parts(self, measured: FloatArray, label: str) -> list[Part]:
+        """Return what each measurement of one item, shape (A,), adds to a class's likelihood.
 
         Raises:
             InvalidInputError: There is no such class.
@@ -196,12 +197,18 @@ class ClassAttributes:
             raise InvalidInputError(f"no class {label!r} among {len(self.labels)} with ranges")
         c = self.labels.index(label)
         told = self.by_attribute(measured[None])[0, c]  # (A,)
-        total = float(np.abs(told).sum()) or 1.0
-        order = [a for a in np.argsort(-np.abs(told)) if told[a] != 0]
-        return tuple(
-            Reason(self._told(a, float(measured[a]), c), float(told[a]) / total, "measurement")
-            for a in order
-        )
+        return [
+            Part(self._told(a, float(measured[a]), c), float(told[a]), "measurement")
+            for a in np.flatnonzero(told)
+        ]
+
+    def reasons(self, measured: FloatArray, label: str) -> tuple[Reason, ...]:
+        """Return what the measurements of one item, shape (A,), say of a class, loudest first.
+
+        Raises:
+            InvalidInputError: There is no such class.
+        """
+        return as_reasons(self.parts(measured, label))
 
     def permuted(self, rng: np.random.Generator) -> Self:
         """Return the same ranges handed out to the wrong classes: the control that must fail."""

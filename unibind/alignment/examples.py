@@ -1,6 +1,6 @@
 """A few labelled examples: they move a class at once, and can be taken back. Nothing is trained."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,41 +8,21 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from unibind import artifact
+from unibind.alignment.calibration import Calibration, calibrate
 from unibind.alignment.centers import ClassCenters
 from unibind.alignment.decision import is_same_class
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.hubs import without_hubs
+from unibind.alignment.posterior import Posterior, Seen
+from unibind.alignment.reasons import Part
 from unibind.errors import InvalidInputError
-from unibind.types import FloatArray, Reason, SpaceId
+from unibind.types import FloatArray, SpaceId
 
-__all__ = ["TEXT_COUNTS", "Examples", "Seen"]
+__all__ = ["Examples", "Learned", "Seen"]
 
 KIND = "examples"
 FORMAT_VERSION = 1
 _FILE = "examples.safetensors"
-
-TEXT_COUNTS = 2.0
-"""A class's text counts as much as this many examples."""
-
-OWN_SHARE = 0.25
-"""How far from strangers' raise to their own taught classes must come to win; chosen on emoji."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """Items in both of the places where they are compared.
-
-    Attributes:
-        embeddings: In the space, unit length, shape (N, D).
-        looks: What a head reads of them, standardised, unit length, shape (N, F').
-    """
-
-    embeddings: FloatArray
-    looks: FloatArray
-
-    def at(self, rows: Sequence[int]) -> "Seen":
-        """Return some of the items."""
-        return Seen(self.embeddings[list(rows)], self.looks[list(rows)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +89,22 @@ class Examples:
             for name in labels
         ]
 
+    def learned(
+        self, examples: Seen, centers: ClassCenters, *, references: FloatArray
+    ) -> "Learned":
+        """Return what these examples teach of listed classes.
+
+        Args:
+            examples: These, in both places.
+            centers: Of the C listed classes.
+            references: By which hubs are known, shape (M, D); empty if there is no head.
+        """
+        taught = {c: rows for c, rows in enumerate(self.of(centers.labels)) if rows}
+        by_text = _by_text(examples.embeddings, centers, references)
+        # A head standardises looks: what has nothing in common is at right angles.
+        posterior = Posterior.of(taught, examples, by_text, is_centred=bool(len(references)))
+        return Learned(centers, references, examples, by_text, posterior)
+
     def scores(
         self,
         items: Seen,
@@ -119,54 +115,15 @@ class Examples:
     ) -> FloatArray:
         """Return how near items are to classes, by their texts and these examples, shape (N, C).
 
-        A class with n examples moves to ``unit(k t + sum of their embeddings)``, t being the point
-        of its text and k = 2; and what looks like the mean of them gains ``n / (n + k)`` times the
-        cosine of the looks. Both are means with the text as prior: without examples it is the text
-        alone, with many the text hardly counts.
-
-        Having been taught is no merit: where other listed classes were not, what teaching gives to
-        any item at all is taken off again, the same for all taught classes.
+        See `Learned.scores`.
 
         Args:
             items: What is asked about.
-            examples: These, in the same places.
-            centers: Of the C classes.
-            references: By which hubs are known, shape (M, D); may be empty.
-
-        Source:
-            The cache of Zhang et al., Tip-Adapter, ECCV 2022 (arXiv:2207.09519), and the shrunken
-            mean of Snell et al., Prototypical Networks, NeurIPS 2017 (arXiv:1703.05175). We
-            differ: no exponential of the affinities, weights that follow from n, and the head
-            start taken off.
+            examples: As in `learned`.
+            centers: As in `learned`.
+            references: As in `learned`.
         """
-        scores = _by_text(items, centers, references)
-        points = centers.points()
-        taught = {c: rows for c, rows in enumerate(self.of(centers.labels)) if rows}
-        if taught and len(taught) < len(centers.labels):
-            raised = _by_text(examples, centers, references)
-            start = np.float32(_head_start(examples, taught, points, raised, references))
-        else:
-            start = np.float32(0)
-        for column, rows in taught.items():
-            shown = examples.at(rows)
-            scores[:, column] = _near(items, shown, points[column], references) - start
-        return scores
-
-    def reasons(self, label: str, look: FloatArray, examples: Seen) -> tuple[Reason, ...]:
-        """Return what the examples of a class say of an item, nothing if it has none.
-
-        Args:
-            label: The class.
-            look: Of the item, unit length, shape (F',).
-            examples: These, as in `scores`.
-        """
-        rows = self.of([label])[0]
-        if not rows:
-            return ()
-        alike = float(look @ unit(examples.looks[rows].sum(axis=0)))
-        share = alike * len(rows) / (len(rows) + TEXT_COUNTS)
-        what = "the one example" if len(rows) == 1 else f"the mean of {len(rows)} examples"
-        return (Reason(f"looks like {what} (cosine {alike:.2f})", share, "example"),)
+        return self.learned(examples, centers, references=references).scores(items)
 
     def save(self, path: Path, *, space: SpaceId) -> None:
         """Write the examples as a folder; what was there is replaced.
@@ -196,51 +153,81 @@ class Examples:
         return cls(tuple(manifest.params["labels"]), features, manifest.params["encoder"])
 
 
-def _by_text(items: Seen, centers: ClassCenters, references: FloatArray) -> FloatArray:
-    """Return how near items are to the texts of classes, shape (N, C)."""
-    told = centers.scores(references) if len(references) else None
-    return without_hubs(centers.scores(items.embeddings), told)
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """Listed classes as their texts and some examples tell them.
 
-
-def _near(items: Seen, shown: Seen, point: FloatArray, references: FloatArray) -> FloatArray:
-    """Return how near items are to one class that has examples, shape (N,)."""
-    n = len(shown.looks)
-    moved = unit(TEXT_COUNTS * point + shown.embeddings.sum(axis=0))
-    told = references @ moved[:, None] if len(references) else None
-    near: FloatArray = without_hubs(items.embeddings @ moved[:, None], told)[:, 0]
-    alike = items.looks @ unit(shown.looks.sum(axis=0))
-    return near + np.float32(n / (n + TEXT_COUNTS)) * alike
-
-
-def _head_start(
-    examples: Seen,
-    taught: Mapping[int, list[int]],
-    points: FloatArray,
-    by_text: FloatArray,
-    references: FloatArray,
-) -> float:
-    """Return by how much teaching raises a class's score for items that are none of its own.
-
-    Examples of other classes tell it; of one class alone, half of what its own gain. A part of
-    the way to its own examples, each left out in turn, is added.
-
-    Args:
-        examples: All of them.
-        taught: Column of each taught class to the rows of its examples.
-        points: Of all classes, shape (C, D).
-        by_text: How near the examples are to the texts, shape (M, C).
-        references: As in `Examples.scores`.
+    Attributes:
+        centers: Of the C classes.
+        references: By which hubs are known, shape (R, D); may be empty.
+        examples: All M examples, in both places.
+        by_text: Scores of the examples by the texts alone, shape (M, C).
+        posterior: What the examples add.
     """
-    strangers, own = [], []
-    for column, rows in taught.items():
-        others = [row for row in range(len(by_text)) if row not in rows]
-        if others:
-            near = _near(examples.at(others), examples.at(rows), points[column], references)
-            strangers.append(float((near - by_text[others, column]).mean()))
-        for row in rows:
-            rest = [other for other in rows if other != row] or rows
-            near = _near(examples.at([row]), examples.at(rest), points[column], references)
-            own.append(float(near[0] - by_text[row, column]))
-    gain = float(np.mean(own))
-    strange = float(np.mean(strangers)) if strangers else gain / 2
-    return strange + OWN_SHARE * max(0.0, gain - strange)
+
+    centers: ClassCenters
+    references: FloatArray
+    examples: Seen
+    by_text: FloatArray
+    posterior: Posterior
+
+    def scores(self, items: Seen) -> FloatArray:
+        """Return how near items are to classes, by their texts and the examples, shape (N, C).
+
+        The text is the prior mean of a Gaussian process, and the examples are its
+        observations: a class scores `HEIGHT` for its own and 0 for all others, but for `NOISE`.
+        Without examples it is the text alone; what looks like none of them, too, is left to it.
+
+        Having been taught is no merit: where other listed classes were not, what teaching gives to
+        any item at all is taken off again, the same for all taught classes.
+        """
+        return self.raised(_by_text(items.embeddings, self.centers, self.references), items)
+
+    def raised(self, by_text: FloatArray, items: Seen) -> FloatArray:
+        """Return scores by the texts alone, shape (N, C), with what the examples add to them."""
+        scores = by_text.copy()
+        scores[:, self.posterior.columns] += self.posterior.raises(items)
+        return scores
+
+    def calibration(self, least: float) -> Calibration | None:
+        """Return how sure to be of the scores: the examples, each left out in turn, tell it.
+
+        None where fewer than two classes have two examples or more, which is no list to be sure of.
+
+        Args:
+            least: The temperature of the text alone; examples make nobody surer than that.
+        """
+        own = self.posterior.own
+        counts = np.bincount(own[own >= 0], minlength=len(self.posterior.columns))
+        rows = np.flatnonzero((own >= 0) & (counts[own] > 1))
+        if (counts > 1).sum() < 2:
+            return None
+        scores = self.by_text.copy()
+        scores[:, self.posterior.columns] += self.posterior.without_item()
+        found = calibrate([(scores[rows], self.posterior.columns[own[rows]])])
+        if found is None or found.temperature >= least:
+            return found
+        return Calibration(least, found.doubt)
+
+    def part(self, label: str, item: Seen) -> Part | None:
+        """Return what the examples of a class say of an item, None if it has none.
+
+        Args:
+            label: The class.
+            item: One item.
+        """
+        column = self.centers.labels.index(label)
+        places = np.flatnonzero(self.posterior.columns == column)
+        if not len(places):
+            return None
+        rows = np.flatnonzero(self.posterior.own == places[0])
+        alike = float(item.looks[0] @ unit(self.examples.looks[rows].sum(axis=0)))
+        what = "the one example" if len(rows) == 1 else f"the mean of {len(rows)} examples"
+        raised = float(self.posterior.raises(item)[0, places[0]])
+        return Part(f"looks like {what} (cosine {alike:.2f})", raised, "example")
+
+
+def _by_text(embeddings: FloatArray, centers: ClassCenters, references: FloatArray) -> FloatArray:
+    """Return how near embeddings are to the texts of classes, shape (N, C)."""
+    told = centers.scores(references) if len(references) else None
+    return without_hubs(centers.scores(embeddings), told)

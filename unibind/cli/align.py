@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from unibind.engine import Engine
     from unibind.knowledge.base import KnowledgeBase
 
-__all__ = ["align", "opened"]
+__all__ = ["align", "column_of", "opened"]
 
 MAX_BAD_SHARE = 0.1
 """With more bad items than this share, no head is made: something is wrong with the set."""
@@ -56,7 +57,12 @@ def align(
     ],
     modality: Annotated[str, typer.Option(help="What the items are.")] = "image",
     knowledge: Annotated[
-        str | None, typer.Option(help="Learn from the sentences of a knowledge base: everyday")
+        str | None,
+        typer.Option(
+            "--knowledge",
+            "--centers",
+            help="Learn towards class centers of a knowledge base's sentences: everyday",
+        ),
     ] = None,
     captions: Annotated[
         bool, typer.Option("--captions", help="Learn from each item's own caption.")
@@ -207,7 +213,10 @@ def opened(
     from unibind.modalities.registry import installed
 
     known = installed().get(modality)
-    dataset = open_dataset(data, suffixes=known.suffixes if known and known.suffixes else None)
+    try:
+        dataset = open_dataset(data, suffixes=known.suffixes if known and known.suffixes else None)
+    except InvalidInputError as error:
+        raise _with_modality(error, data, modality) from error
     if label_column is not None:
         dataset = replace(dataset, items=_relabelled(dataset, label_column))
     if split is None:
@@ -221,8 +230,35 @@ def opened(
     return replace(dataset, items=kept)
 
 
+def _with_modality(error: InvalidInputError, data: str, modality: str) -> InvalidInputError:
+    """Return the error, with the modality that files of a folder have by their names."""
+    from unibind.modalities.registry import installed
+
+    endings = {path.suffix.lower() for path in Path(data).rglob("*.*")}
+    others = [
+        name
+        for name, known in installed().items()
+        if name != modality and known.is_guessed and endings & set(known.suffixes)
+    ]
+    if not others:
+        return error
+    return InvalidInputError(f"{error}; if they are something else, say --modality {others[0]}")
+
+
 def _relabelled(dataset: "Dataset", column: str) -> "tuple[LabelledItem, ...]":
     """Return the items with what a column holds as their label."""
+    return tuple(
+        replace(item, label=value)
+        for item, value in zip(dataset.items, column_of(dataset, column), strict=True)
+    )
+
+
+def column_of(dataset: "Dataset", column: str) -> list[str | None]:
+    """Return what a column of a set holds, as text.
+
+    Raises:
+        InvalidInputError: There is no such column, or it holds neither texts nor whole numbers.
+    """
     if column in ("label", "caption", "group", "split"):
         values = [getattr(item, column) for item in dataset.items]
     else:
@@ -236,10 +272,7 @@ def _relabelled(dataset: "Dataset", column: str) -> "tuple[LabelledItem, ...]":
     wrong = next((value for value in values if not isinstance(value, str | int | None)), None)
     if wrong is not None:
         raise InvalidInputError(f"the column {column!r} must hold text, found {wrong!r:.80}")
-    return tuple(
-        replace(item, label=None if value is None else str(value))
-        for item, value in zip(dataset.items, values, strict=True)
-    )
+    return [None if value is None else str(value) for value in values]
 
 
 def _supervision(

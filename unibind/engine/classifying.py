@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from unibind.alignment.attributes import MEASURED_WEIGHT
+from unibind.alignment.calibration import Calibration, Regime
 from unibind.alignment.centers import ClassCenters, check_labels
 from unibind.alignment.decision import decide, seen_among
-from unibind.alignment.examples import Examples, Seen
+from unibind.alignment.examples import Examples, Learned, Seen
+from unibind.alignment.heads import Head
 from unibind.alignment.hubs import without_hubs
 from unibind.alignment.space import Space
 from unibind.alignment.unknown import Outside, outside
@@ -32,6 +34,9 @@ _DEFAULT_TEMPERATURE = 0.14
 """Of the prior alone: the likeliest for emoji among 3, 10 and 60 of their names."""
 
 
+_REGIMES: tuple[Regime, ...] = ("seen", "unseen", "mixed")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
     """What many items are.
@@ -47,6 +52,41 @@ class Classified:
     failures: tuple[Failure, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weighed:
+    """Scores of items against classes, and what makes a decision of them.
+
+    Attributes:
+        scores: Of N items against C classes, shape (N, C).
+        labels: Names of the classes.
+        temperature: Logits are score / temperature, where there is no calibration.
+        calibrations: How sure to be, by what was trained on.
+        head: What made the embeddings, if it was trained.
+        measured_weight: What a log likelihood ratio of the instruments adds to a score.
+        learned: What examples taught of some classes.
+    """
+
+    scores: FloatArray
+    labels: tuple[str, ...]
+    temperature: float
+    calibrations: Mapping[Regime, Calibration]
+    head: Head | None
+    measured_weight: float
+    learned: Learned | None
+
+    def decide(self, top: int | None) -> list[list[Prediction]]:
+        """Return the classes of each item, the likeliest first."""
+        return decide(
+            self.scores,
+            self.labels,
+            temperature=self.temperature,
+            seen=() if self.head is None else self.head.seen,
+            seen_penalty=0.0 if self.head is None else self.head.seen_penalty,
+            calibrations=self.calibrations,
+            top=top,
+        )
+
+
 class Classifier:
     """Places the items of a space's senses among classes.
 
@@ -59,6 +99,7 @@ class Classifier:
         self._space = space
         self._senses = senses
         self._made: dict[tuple[object, ...], ClassCenters] = {}
+        self._learned: Learned | None = None
 
     def centers(
         self,
@@ -149,15 +190,21 @@ class Classifier:
         embeddings = self._senses.place(modality, encoded.features)
         read = None if measured is None else measured.of(encoded.rows)
         taught = self._taught(modality, embeddings, encoded.features, centers)
-        predictions = self.decide(
-            modality, embeddings, centers, measured=read, taught=taught, top=top
-        )
+        weighed = self._weigh(modality, embeddings, centers, measured=read, taught=taught)
+        predictions = weighed.decide(top)
         if unknown is not None:
             found = self._outside(modality, embeddings, centers, base, unknown)
             predictions = with_unknown(predictions, found)
         if explain:
             predictions = with_reasons(
-                predictions, embeddings, centers, lines, measured=read, taught=taught
+                predictions,
+                embeddings,
+                centers,
+                lines,
+                measured=read,
+                measured_weight=weighed.measured_weight,
+                learned=weighed.learned,
+                items=None if taught is None else taught[1],
             )
         return Classified(predictions, encoded.rows, encoded.failures)
 
@@ -172,32 +219,59 @@ class Classifier:
         top: int | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes; see `Engine.decide`."""
-        told = None if measured is None else measured.log_likelihood()
-        if embeddings is None:
-            if told is None:
-                raise InvalidInputError("give embeddings or measurements: nothing to decide by")
-            return decide(told, centers.labels, temperature=1 / MEASURED_WEIGHT, top=top)
-        scores = centers.scores(embeddings, space=self._space.id)
+        if embeddings is not None:
+            weighed = self._weigh(modality, embeddings, centers, measured=measured, taught=taught)
+            return weighed.decide(top)
+        if measured is None:
+            raise InvalidInputError("give embeddings or measurements: nothing to decide by")
+        told = measured.log_likelihood()
+        return decide(told, centers.labels, temperature=1 / MEASURED_WEIGHT, top=top)
+
+    def _weigh(
+        self,
+        modality: str,
+        embeddings: FloatArray,
+        centers: ClassCenters,
+        *,
+        measured: Measured | None,
+        taught: tuple[Examples, Seen, Seen] | None,
+    ) -> "_Weighed":
+        """Return what all that can speak says of items: the sum of their scores, and how sure."""
         head = self._senses.head(modality)
-        references = np.zeros((0, 0), dtype=np.float32) if head is None else head.references
-        if taught is not None:
-            examples, seen, shown = taught
-            scores = examples.scores(seen, shown, centers, references=references)
-        elif len(references):
-            scores = without_hubs(scores, centers.scores(references))
         temperature = _DEFAULT_TEMPERATURE if head is None else head.temperature
-        if told is not None:
-            weight = MEASURED_WEIGHT if head is None else head.measured_weight
-            scores = scores + temperature * weight * told
-        return decide(
-            scores,
-            centers.labels,
-            temperature=temperature,
-            seen=() if head is None else head.seen,
-            seen_penalty=0.0 if head is None else head.seen_penalty,
-            calibrations=None if head is None else head.calibrations,
-            top=top,
-        )
+        calibrations = {} if head is None else head.calibrations
+        references = np.zeros((0, 0), dtype=np.float32) if head is None else head.references
+        told = centers.scores(references) if len(references) else None
+        scores = without_hubs(centers.scores(embeddings, space=self._space.id), told)
+        learned = None
+        if taught is not None:
+            examples, items, shown = taught
+            learned = self._learn(examples, shown, centers, references)
+            scores = learned.raised(scores, items)
+            found = learned.calibration(temperature)
+            if found is not None:
+                temperature = found.temperature
+                calibrations = dict.fromkeys(_REGIMES, found)
+        weight = temperature * (MEASURED_WEIGHT if head is None else head.measured_weight)
+        if measured is not None:
+            scores = scores + weight * measured.log_likelihood()
+        return _Weighed(scores, centers.labels, temperature, calibrations, head, weight, learned)
+
+    def _learn(
+        self, examples: Examples, shown: Seen, centers: ClassCenters, references: FloatArray
+    ) -> Learned:
+        """Return what examples teach of listed classes; the list asked about last is remembered."""
+        known = self._learned
+        if (
+            known is None
+            or known.centers.labels != centers.labels
+            or not np.array_equal(known.references, references)
+            or not np.array_equal(known.centers.vectors, centers.vectors)
+            or not np.array_equal(known.examples.looks, shown.looks)
+            or not np.array_equal(known.examples.embeddings, shown.embeddings)
+        ):
+            known = self._learned = examples.learned(shown, centers, references=references)
+        return known
 
     def _taught(
         self,

@@ -512,10 +512,13 @@ class Engine:
         knowledge: str | Path | KnowledgeBase | None = None,
         options: Mapping[str, Json] | None = None,
         progress: ProgressCallback | None = None,
+        watch: Watcher | None = None,
     ) -> Head:
         """Train the modality's head on items, keep it in the space's folder, and use it.
 
-        Where the encoder is a network that `is_trainable`, it is trained first.
+        Where the encoder is a network that `is_trainable`, it is trained first. What was
+        interrupted goes on where it was, with the same items: none is encoded twice, and training
+        by contrast is kept at each look.
 
         Args:
             modality: One of `modalities` but text, which no head projects.
@@ -526,7 +529,8 @@ class Engine:
             knowledge: The base whose ranges instruments are held against, so that the weight of
                 what they measure is chosen on held-out classes too.
             options: As in `embed`.
-            progress: Called while items are encoded.
+            progress: Called while items are encoded, and then while a head trains by contrast.
+            watch: Called with each look at the held-out classes meanwhile.
 
         Raises:
             InvalidInputError: An item cannot be read, or there are too few.
@@ -546,6 +550,8 @@ class Engine:
             aligner=aligner,
             judged=judged,
             measured=measured,
+            progress=progress,
+            watch=watch,
         )
 
     def is_trainable(self, modality: str) -> bool:

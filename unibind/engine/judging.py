@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from unibind.alignment.centers import ClassCenters
 from unibind.alignment.decision import UNKNOWN
-from unibind.alignment.examples import Examples, Seen
-from unibind.alignment.reasons import line_reasons
+from unibind.alignment.examples import Learned, Seen
+from unibind.alignment.reasons import Part, as_reasons, line_parts
 from unibind.alignment.unknown import Outside
 from unibind.engine.measuring import Measured
 from unibind.types import FloatArray, Prediction
@@ -35,9 +35,11 @@ def with_reasons(
     lines: Mapping[str, Sequence[str]],
     *,
     measured: Measured | None = None,
-    taught: tuple[Examples, Seen, Seen] | None = None,
+    measured_weight: float = 1.0,
+    learned: Learned | None = None,
+    items: Seen | None = None,
 ) -> list[list[Prediction]]:
-    """Return predictions with what spoke for each: examples, measurements, sentences.
+    """Return predictions with what spoke for each: sentences, measurements, examples.
 
     Args:
         predictions: Of N items.
@@ -45,21 +47,31 @@ def with_reasons(
         centers: Of all classes.
         lines: The sentences of each class, in the order of its centers.
         measured: What instruments found on the same items.
-        taught: Examples, the items and the examples in the places where they are compared.
+        measured_weight: Of their log likelihood ratios beside the other scores.
+        learned: What examples taught of some classes.
+        items: The items, in the places where examples are compared.
     """
-    told = []
-    for row, classes in enumerate(predictions):
-        explained = []
-        for each in classes:
-            reasons = each.reasons
-            if each.label in lines:
-                if taught is not None:
-                    examples, items, shown = taught
-                    reasons += examples.reasons(each.label, items.looks[row], shown)
-                if measured is not None:
-                    reasons += measured.reasons(row, each.label)
-                if embeddings is not None:
-                    reasons += line_reasons(embeddings[row], centers, each.label, lines[each.label])
-            explained.append(replace(each, reasons=reasons))
-        told.append(explained)
-    return told
+
+    def parts_of(row: int, label: str) -> list[Part]:
+        parts: list[Part] = []
+        if learned is not None and items is not None:
+            taught = learned.part(label, items.at([row]))
+            parts += [] if taught is None else [taught]
+        if measured is not None:
+            parts += [
+                replace(part, value=part.value * measured_weight)
+                for part in measured.parts(row, label)
+            ]
+        if embeddings is not None:
+            parts += line_parts(embeddings[row], centers, label, lines[label])
+        return parts
+
+    return [
+        [
+            replace(each, reasons=as_reasons(parts_of(row, each.label)))
+            if each.label in lines
+            else each
+            for each in classes
+        ]
+        for row, classes in enumerate(predictions)
+    ]

@@ -9,12 +9,13 @@ import numpy as np
 
 from unibind import plugins
 from unibind.alignment.attributes import ClassAttributes
+from unibind.alignment.reasons import Part
 from unibind.alignment.targets import Targets
 from unibind.encoders.pipeline import Encoded, Failure, encode_sources
 from unibind.errors import PluginError
 from unibind.knowledge.base import KnowledgeBase
 from unibind.protocols import Instrument
-from unibind.types import FloatArray, IntArray, Json, Reason
+from unibind.types import FloatArray, IntArray, Json
 
 __all__ = ["Measured", "instruments_of", "measurable", "measure", "measured_targets"]
 
@@ -54,14 +55,11 @@ class Measured:
         total: FloatArray = np.sum(told, axis=0)
         return total
 
-    def reasons(self, row: int, label: str) -> tuple[Reason, ...]:
-        """Return what the measurements of the item of a row say of a class, loudest first."""
-        found = [
-            reason
-            for ranges, values in self.readings
-            for reason in ranges.reasons(values[row], label)
+    def parts(self, row: int, label: str) -> list[Part]:
+        """Return what each measurement of the item of a row adds to a class's likelihood."""
+        return [
+            part for ranges, values in self.readings for part in ranges.parts(values[row], label)
         ]
-        return tuple(sorted(found, key=lambda reason: -abs(reason.share)))
 
 
 def measure(

@@ -238,11 +238,13 @@ class Senses:
         """Return features where examples are compared, unit length, shape (N, F').
 
         Standardised as the head does it, so that what all items share does not make them alike;
-        without a head, as they are.
+        without a head, as they are, or in the space if their tower is of it.
         """
         head = self.head(modality)
+        if head is None and self.prior(modality) is None:
+            return self.place(modality, features)
         if head is None:
-            return unit(features)
+            return unit(self.head_inputs(modality, features))
         inputs = features if modality == TEXT else self.head_inputs(modality, features)
         return unit((inputs - head.mean) / head.scale)
 
