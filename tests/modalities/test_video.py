@@ -192,6 +192,13 @@ def test_a_truncated_file_is_refused(container, share):
         read(content[: int(len(content) * share)])
 
 
+def test_pictures_that_no_decoder_knows_are_refused():
+    content = a_video("webm", CODECS["webm"])
+    codec = content[content.index(b"V_") :][:5]
+    with pytest.raises(InvalidInputError, match="no decoder here knows"):
+        read(content.replace(codec, b"V_ZZZ"))
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 @pytest.mark.parametrize("n_bytes", [14, 40, -30, -1])
 def test_a_truncated_animation_is_refused(kind, n_bytes):

@@ -89,6 +89,11 @@ def _read_parquet(content: bytes, told: Told) -> Table:
         raise InvalidInputError(
             f"the Parquet file is truncated or damaged ({_brief(error)}); save or copy it again"
         ) from error
+    if len({len(column.cells) for column in columns}) > 1:
+        raise InvalidInputError(
+            "the Parquet file is damaged: its columns are of different lengths; save or copy it "
+            "again"
+        )
     return from_columns(columns, told)
 
 

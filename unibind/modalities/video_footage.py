@@ -245,6 +245,11 @@ def _pictures_of(container: "InputContainer") -> "VideoStream":
     if not container.streams.video:
         raise InvalidInputError("the file has no pictures, perhaps only sound; read it as audio")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise InvalidInputError(
+            "the video is damaged, or its pictures are coded in a way that no decoder here knows; "
+            "convert it to MP4 with H.264"
+        )
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
 
