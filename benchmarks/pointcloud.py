@@ -28,7 +28,6 @@ from unibind.alignment.geometry import unit
 from unibind.alignment.heads import Head
 from unibind.alignment.hubs import without_hubs
 from unibind.alignment.ridge import RidgePath
-from unibind.alignment.stacking import seen_unseen
 from unibind.alignment.targets import Targets
 from unibind.datasets import Dataset, fetch
 from unibind.encoders.cache import FeatureCache
@@ -40,6 +39,7 @@ from unibind.evaluation.arms import Row, Tested, ranks_of, row_of
 from unibind.evaluation.baselines import linear_probe
 from unibind.evaluation.bootstrap import difference
 from unibind.evaluation.captions import train_head
+from unibind.evaluation.mixed import Mixed, harmonic_difference, harmonic_summary
 from unibind.evaluation.names import ClassFinder
 from unibind.evaluation.pictures import Pictures
 from unibind.knowledge.base import KnowledgeBase, open_base
@@ -374,7 +374,7 @@ def unseen(shapes: Shapes, texts: Texts, draws: range) -> dict:
     chosen = sorted(name for name, _ in Counter(shapes.classes).most_common(N_CLASSES))
     rows = np.flatnonzero(np.isin(shapes.classes, chosen))
     tested: dict[str, list[Tested]] = defaultdict(list)
-    generalised: dict[str, list[dict[str, float]]] = defaultdict(list)
+    generalised: dict[str, list[Mixed]] = defaultdict(list)
     for seed in draws:
         chance = np.random.default_rng(seed)
         hidden = sorted(chance.permutation(chosen)[:N_UNSEEN])
@@ -401,34 +401,63 @@ def unseen(shapes: Shapes, texts: Texts, draws: range) -> dict:
             (DEFAULT, "measured"),
         ),
     )
-    means = {
-        arm: {
-            name: round(float(np.mean([each[name] for each in found])), 4)
-            for name in ("seen", "unseen", "harmonic")
-        }
-        for arm, found in generalised.items()
+    calibrated = {arm: found for arm, found in generalised.items() if "uncal" not in arm}
+    best = f"{DEFAULT}, calibrated"
+    return {
+        "classes": chosen,
+        "n_unseen": N_UNSEEN,
+        **table,
+        "generalised": {arm: both_kinds(found) for arm, found in generalised.items()},
+        "differences_in_harmonic": {
+            f"{best} minus {arm}": asdict(harmonic_difference(generalised[best], found))
+            for arm, found in calibrated.items()
+            if arm != best
+        },
     }
-    return {"classes": chosen, "n_unseen": N_UNSEEN, **table, "generalised": means}
+
+
+def both_kinds(found: list[Mixed]) -> dict:
+    """Return accuracies and their harmonic mean over draws."""
+    told = harmonic_summary(found)
+    return {
+        "seen": round(float(np.mean([each.right[each.is_seen].mean() for each in found])), 4),
+        "unseen": round(float(np.mean([each.right[~each.is_seen].mean() for each in found])), 4),
+        "harmonic": round(told.mean, 4),
+        "low": round(told.low, 4),
+        "high": round(told.high, 4),
+    }
 
 
 def generalise(
-    trial: Trial, rows: IntArray, classes: list[str], found: dict[str, list[dict[str, float]]]
+    trial: Trial, rows: IntArray, classes: list[str], found: dict[str, list[Mixed]]
 ) -> None:
-    """Add accuracies with seen and unseen classes as candidates."""
-    points = trial.texts.points(classes, "knowledge", trial.seed)
-    head = trial.head(points, classes)
+    """Add what is right with seen and unseen classes as candidates."""
+    shapes, texts, seed = trial.shapes, trial.texts, trial.seed
     is_seen = np.isin(classes, trial.seen)
-    answers = np.searchsorted(classes, trial.shapes.classes[rows])
-    told = trial.told(rows, classes)
-    plain = corrected(head, trial.shapes.features[rows], points)
-    for arm, scores in (("head", plain), (DEFAULT, fused(head, plain, told)), ("measured", told)):
-        for rule, penalty in (("uncalibrated", 0.0), ("calibrated", head.seen_penalty)):
-            if arm == "measured" and penalty:
-                continue
-            both = seen_unseen(scores, answers, is_seen, penalty=penalty)
-            found[f"{arm}, {rule}"].append(
-                {"seen": both.seen, "unseen": both.unseen, "harmonic": both.harmonic}
-            )
+    answers = np.searchsorted(classes, shapes.classes[rows])
+    ranges = ClassAttributes.of(texts.base, "scan", classes=classes)
+    told = ranges.log_likelihood(shapes.measured[rows])
+    wrong = ranges.permuted(np.random.default_rng(seed)).log_likelihood(shapes.measured[rows])
+
+    def by(kind: str) -> tuple[Head, FloatArray]:
+        points = texts.points(classes, kind, seed)
+        head = trial.head(points, classes)
+        return head, corrected(head, shapes.features[rows], points)
+
+    head, plain = by("knowledge")
+    other, misled = by("permuted")
+    arms = {
+        "head, uncalibrated": (plain, 0.0),
+        f"{DEFAULT}, uncalibrated": (fused(head, plain, told), 0.0),
+        "head, calibrated": (plain, head.seen_penalty),
+        "measured": (told, 0.0),
+        f"{DEFAULT}, calibrated": (fused(head, plain, told), head.seen_penalty),
+        "head, permuted sentences, + measured": (fused(other, misled, told), other.seen_penalty),
+        "head + measured, permuted ranges": (fused(head, plain, wrong), head.seen_penalty),
+    }
+    for arm, (scores, penalty) in arms.items():
+        right = (scores - penalty * is_seen).argmax(axis=1) == answers
+        found[arm].append(Mixed(right, is_seen[answers], shapes.designs[rows]))
 
 
 def to_pictures(shapes: Shapes, texts: Texts, engine: Engine, draws: range) -> dict:
@@ -533,7 +562,13 @@ def as_markdown(result: dict) -> str:
     ]
     for arm, each in found["generalised"].items():
         lines.append(
-            f"| {arm} | {each['seen']:.3f} | {each['unseen']:.3f} | {each['harmonic']:.3f} |"
+            f"| {arm} | {each['seen']:.3f} | {each['unseen']:.3f} | {each['harmonic']:.3f} "
+            f"[{each['low']:.3f}, {each['high']:.3f}] |"
+        )
+    lines += ["", "| paired difference in harmonic mean | mean | 95 % interval |", "|---|---|---|"]
+    for name, each in found["differences_in_harmonic"].items():
+        lines.append(
+            f"| {name} | {each['mean']:+.3f} | {each['low']:+.3f} to {each['high']:+.3f} |"
         )
     found = result["to_pictures"]
     lines += [
