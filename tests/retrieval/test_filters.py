@@ -85,6 +85,7 @@ def test_a_condition_finds_what_it_says(where, found, store, unit_rows):
         ({"n": {"$in": "red"}}, "list was needed"),
         ({"n": {"$exists": 1}}, "true or false"),
         ({"n": float("nan")}, "NaN"),
+        ({"n": 10**5000}, "16610 bits, beyond what is told apart"),
         ({"word": "\ud800"}, "not text"),
         ({"$key": 3}, "str was needed"),
         ({3: 3}, "a str was needed"),

@@ -1,5 +1,7 @@
 """What may enter a store."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -90,11 +92,20 @@ def test_a_key_that_comes_twice_is_named_with_its_rows():
         ({"a": "\ud800"}, "not JSON"),
         ({"a": "x" * MAX_METADATA_BYTES}, f"at most {MAX_METADATA_BYTES}"),
         (_nested(), "not JSON"),
+        # SQLite would read "x": a condition on "x" would find it, one on the whole would not.
+        ({"a": "x\0y"}, "NUL"),
+        ({"a": ["\\\0"]}, "NUL"),
+        ({"a": {"x\0": 1}}, "NUL"),
     ],
 )
 def test_metadata_that_json_cannot_hold_is_refused(value, telling):
     with pytest.raises(InvalidInputError, match=telling):
         check_metadata([{}, value])
+
+
+def test_the_spelling_of_nul_is_no_nul():
+    (text,) = check_metadata([{"a": "\\u0000 \\\\u0000"}])
+    assert json.loads(text) == {"a": "\\u0000 \\\\u0000"}
 
 
 def test_metadata_of_a_megabyte_is_taken():

@@ -14,7 +14,12 @@ from unibind.types import SpaceId
 
 N_ROWS, DIM = 1500, 16
 METADATA = [
-    {"n": n, "text": "zwei\nZeilen \x00 ❤", "long": "x" * (2000 if n % 50 == 0 else 3), "in": [n]}
+    {
+        "n": n,
+        "text": "zwei\nZeilen \\u0000 ❤",
+        "long": "x" * (2000 if n % 50 == 0 else 3),
+        "in": [n],
+    }
     for n in range(N_ROWS)
 ]
 

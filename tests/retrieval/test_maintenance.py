@@ -11,6 +11,7 @@ import pytest
 from unibind.errors import ArtifactError, InvalidInputError, SpaceMismatchError, StoreError
 from unibind.retrieval import exchange
 from unibind.retrieval.maintenance import restore
+from unibind.retrieval.plan import KINDS
 from unibind.retrieval.store import LocalStore
 from unibind.types import SpaceId
 
@@ -182,3 +183,19 @@ def test_a_store_that_is_moved_is_the_same_store(store, fast_folder):
     shutil.move(fast_folder / "s", fast_folder / "moved")
     with LocalStore.open(fast_folder / "moved", space=SPACE, dim=8) as moved:
         assert moved.verify().is_clean
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "exact"])
+def test_a_store_that_lost_all_its_items_goes_on(kind, fast_folder, unit_rows) -> None:
+    rows, keys = unit_rows(1100, 8), [f"k{n}" for n in range(1100)]
+    with LocalStore.open(fast_folder / "all", space=SpaceId("s"), dim=8) as store:
+        store.upsert(keys, rows, modality="image")
+        store.rebuild(kind=kind)
+        store.delete(keys)
+        assert store.search(rows[:2], k=3) == [[], []]
+        assert store.rebuild(kind=kind)["image"].recall == 1.0
+        assert store.compact() == 1100
+        assert store.search(rows[:2], k=3) == [[], []]
+        assert store.verify().is_clean
+        store.upsert(keys, rows, modality="image")
+        assert [hit.key for (hit,) in store.search(rows[:9], k=1)] == keys[:9]

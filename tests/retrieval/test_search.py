@@ -287,3 +287,22 @@ def test_a_store_of_another_space_or_width_is_refused(fast_folder):
         LocalStore.open(fast_folder / "s", dim=9)
     with pytest.raises(InvalidInputError, match="positive int"):
         LocalStore.open(fast_folder / "t", space=SpaceId("one"), dim=0)
+
+
+@pytest.mark.parametrize("k", [10**6, 2**62, 2**63, 10**30])
+def test_no_k_is_too_large(k, fast_folder):
+    rows = _clustered(1200, 6)
+    with LocalStore.open(fast_folder / "s", space=SpaceId("s"), dim=DIM) as store:
+        store.upsert(
+            [f"k{n}" for n in range(1200)],
+            rows,
+            modality="image",
+            metadata=[{"n": n, "word": "alike"} for n in range(1200)],
+        )
+        for kind in ("exact", "hnsw", "int8"):
+            store.rebuild(kind=kind)
+            assert len(store.search(rows[:1], k=k)[0]) == 1200
+        assert len(store.search(rows[:1], k=k, text="alike")[0]) == 1200
+        assert len(store.search(None, k=k, text="alike")[0]) == 1200
+        assert len(store.search(rows[:1], k=k, group_by="n")[0]) == 1200
+        assert len(store.search(rows[:1], k=k, where={"n": {"$lt": 50}})[0]) == 50

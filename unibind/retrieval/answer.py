@@ -22,6 +22,7 @@ __all__ = ["Cut", "answered"]
 
 # How far FAISS's float32 order may be from that of the float64 scores.
 _EDGE = 1e-5
+_MOST_ITEMS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _hybrid(
 ) -> list[list[Hit]]:
     assert cut.k is not None
     assert cut.texts is not None
-    depth = max(4 * cut.k, 64)
+    depth = min(max(4 * cut.k, 64), _MOST_ITEMS)
     by_vector: list[list[int]] = [[] for _ in cut.texts]
     if len(question.queries):
         ranking = nearest(tables, view, question, depth, matches)

@@ -221,7 +221,15 @@ def _text(value: str) -> str:
 def _number(value: int | float, name: str) -> int | float:
     if isinstance(value, int):
         # SQLite's integers have 64 bits; one beyond them reads as a real from JSON, too.
-        return value if -(2**63) <= value < 2**63 else float(value)
+        if -(2**63) <= value < 2**63:
+            return value
+        try:
+            return float(value)
+        except OverflowError:
+            raise InvalidInputError(
+                f"{name!r} is compared with a number of {value.bit_length()} bits, beyond what is "
+                "told apart; give one below 1e308"
+            ) from None
     if math.isnan(value):
         raise InvalidInputError(f"{name!r} is compared with NaN, which equals nothing")
     return value

@@ -6,6 +6,7 @@ with id -1; so nothing reaches it, or the disk, that has not passed here.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -157,7 +158,8 @@ def check_metadata(metadata: Iterable[Mapping[str, Json]]) -> list[str]:
     """Return each item's metadata as JSON text.
 
     Raises:
-        InvalidInputError: One is no mapping with str keys, holds what JSON cannot, or is too long.
+        InvalidInputError: One is no mapping with str keys, holds what JSON or SQLite cannot, or is
+            too long.
     """
     return [_dump(row, value) for row, value in enumerate(metadata)]
 
@@ -173,6 +175,7 @@ def check_k(k: Any, *, what: str = "k") -> int:
     return int(k)
 
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -192,6 +195,11 @@ def _dump(row: int, metadata: Mapping[str, Json]) -> str:
             f"metadata of row {row} is not JSON ({error}); "
             "store None, bool, int, finite float, str, and lists and dicts of these"
         ) from error
+    if "\\u0000" in text and _NUL.search(text):
+        raise InvalidInputError(
+            f"metadata of row {row} holds the character NUL, at which SQLite ends a text: "
+            "conditions would compare what is before it alone; replace it"
+        )
     if n_bytes > MAX_METADATA_BYTES:
         raise InvalidInputError(
             f"metadata of row {row} has {n_bytes} bytes as JSON, at most {MAX_METADATA_BYTES} are "

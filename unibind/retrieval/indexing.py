@@ -78,7 +78,7 @@ def build_best(
         plans = contenders(n_slots, dim, memory=memory, recall=recall)
     else:
         plans = [Plan(kind, wanted_recall=recall)]
-    sample = _sample(view) if queries is None else queries
+    sample = _sample(view, dim) if queries is None else queries
     # A stored vector finds itself, which proves nothing.
     n_own = 1 if queries is None else 0
     for position, plan in enumerate(plans):
@@ -246,10 +246,12 @@ def _surely(recall: float, n_tried: int) -> float:
     return (middle - spread) / (1 + z * z / n_tried)
 
 
-def _sample(view: View) -> FloatArray:
+def _sample(view: View, dim: int) -> FloatArray:
     shards = [shard for shard in view.shards.values() if shard.n_live]
     each = max(1, _SAMPLED_QUERIES // max(1, len(shards)))
     generator = np.random.default_rng(0)
+    if not shards:
+        return np.empty((0, dim), dtype=np.float32)
     parts = [
         shard.vectors[
             np.sort(generator.choice(shard.live_slots, min(each, shard.n_live), replace=False))

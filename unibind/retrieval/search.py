@@ -195,7 +195,7 @@ def _proposed(
         rest = exact(shard.vectors[index.n_slots :], queries, min(k, n_rest), among=tail)
         slots = np.where(rest.slots >= 0, rest.slots + index.n_slots, -1)
         found = Found(np.hstack([found.slots, slots]), np.hstack([found.scores, rest.scores]))
-    if short.size:
+    if short:
         found = _replaced(found, short, _exact(shard.vectors, queries[short], k, among, n_match))
     return found
 
@@ -233,7 +233,7 @@ def _exact(
     n_asked = min(int(1.5 * k / share) + 16, len(vectors))
     found = _masked(exact(vectors, queries, n_asked), among)
     short = _short(found, k)
-    if short.size:
+    if short:
         return _replaced(found, short, exact(vectors, queries[short], k, among=among))
     return found
 
@@ -268,14 +268,13 @@ def _masked(found: Found, among: BoolArray) -> Found:
     )
 
 
-def _short(found: Found, k: int) -> IntArray:
+def _short(found: Found, k: int) -> Sequence[int]:
     """Return the lines with fewer than k slots."""
-    if found.slots.size and found.slots.min() >= 0:
-        return np.empty(0, dtype=np.int64)
-    return np.flatnonzero((found.slots >= 0).sum(axis=1) < k)
+    lines = enumerate(found.slots.tolist())
+    return [n for n, line in lines if -1 in line and len(line) - line.count(-1) < k]
 
 
-def _replaced(found: Found, lines: IntArray, others: Found) -> Found:
+def _replaced(found: Found, lines: Sequence[int], others: Found) -> Found:
     width = max(found.slots.shape[1], others.slots.shape[1])
     slots, scores = _padded(found.slots, width, -1), _padded(found.scores, width, -np.inf)
     slots[lines] = _padded(others.slots, width, -1)
