@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from unibind.evaluation.arms import Row, Tested, ranks_of, row_of
 from unibind.evaluation.baselines import linear_probe
 from unibind.evaluation.bootstrap import difference
 from unibind.evaluation.captions import train_head
+from unibind.evaluation.mixed import Mixed, harmonic_difference, harmonic_summary
 from unibind.evaluation.names import ClassFinder
 from unibind.evaluation.pictures import Pictures
 from unibind.knowledge.base import KnowledgeBase, open_base
@@ -45,6 +46,7 @@ from unibind.types import FloatArray, IntArray
 N_UNSEEN = 15
 N_GALLERY = 28
 N_PERMUTATIONS = 30
+GENERALISED = f"seen and {N_UNSEEN} unseen classes on one list, both sets"
 TRAINED, INDEPENDENT = "stamps-sounds", "learning-sounds"
 
 # Named by a sound and by a picture, and read one by one: neither a bat of table tennis nor a fire
@@ -125,6 +127,7 @@ def main() -> None:
         name: {"table": rows, "differences_in_r_at_1": pairs}
         for name, (rows, pairs) in tables.items()
     }
+    result[GENERALISED] = generalised(sounds, texts, base, chosen.seeds)
     chosen.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=2, ensure_ascii=False)
     (chosen.out / "audio.json").write_text(text + "\n", encoding="utf-8")
@@ -297,6 +300,71 @@ def unseen(sounds: Sounds, texts: Texts, base: KnowledgeBase, n_draws: int, *, s
         ("head + measured", "measured"),
         default="head + measured",
     )
+
+
+def generalised(sounds: Sounds, texts: Texts, base: KnowledgeBase, n_draws: int) -> dict:
+    """Seen and unseen classes on one list: those of `unseen`, and all others that have sentences.
+
+    Of a third of the clips of the others, drawn among classes with two or more, no head hears.
+    """
+    found: dict[str, list[Mixed]] = defaultdict(list)
+    heard = np.unique(sounds.labels[sounds.sources == TRAINED])
+    candidates = heard[texts.is_known[heard]]
+    every = np.flatnonzero(texts.is_known)
+    names = tuple(sounds.names[c] for c in every)
+    ranges = attributes(base, names)
+    for seed in range(n_draws):
+        generator = np.random.default_rng(seed)
+        hidden = np.sort(generator.permutation(candidates)[:N_UNSEEN])
+        others = np.setdiff1d(np.arange(len(sounds.names)), hidden)
+        rows = generator.permutation(sounds.rows(np.intersect1d(every, others)))
+        _, first = np.unique(sounds.labels[rows], return_index=True)  # one clip stays of each
+        spare = np.delete(rows, first)
+        kept = spare[: len(rows) // 3]
+        train = np.setdiff1d(sounds.rows(others), kept)
+        test = np.concatenate([kept, sounds.rows(hidden)])
+        answers, is_seen = np.searchsorted(every, sounds.labels[test]), ~np.isin(every, hidden)
+        told = ranges.log_likelihood(sounds.measured[test])
+        wrong = ranges.permuted(generator).log_likelihood(sounds.measured[test])
+        head = fit(sounds, train, texts.knowledge, seed, base=base)
+        plain = scored(head, sounds.features[test], texts.knowledge[every])
+        penalty = head.seen_penalty / head.temperature * is_seen
+        arms = {
+            "head, uncalibrated": plain / head.temperature,
+            "head + measured, uncalibrated": fused(head, plain, told),
+            "head, calibrated": plain / head.temperature - penalty,
+            "measured": told,
+            "head + measured, calibrated": fused(head, plain, told) - penalty,
+            "head + measured, permuted ranges": fused(head, plain, wrong) - penalty,
+        }
+        clusters = np.array(names)[answers]
+        for arm, scores in arms.items():
+            right = scores.argmax(axis=1) == answers
+            found[arm].append(Mixed(right, is_seen[answers], clusters))
+        print(f"generalised: draw {seed + 1} of {n_draws}", flush=True)
+    best = "head + measured, calibrated"
+    return {
+        "n": round(float(np.mean([len(each.right) for each in found[best]]))),
+        "gallery": len(every),
+        "table": {arm: both_kinds(each) for arm, each in found.items()},
+        "differences_in_harmonic": {
+            f"{best} minus {arm}": asdict(harmonic_difference(found[best], each))
+            for arm, each in found.items()
+            if "uncal" not in arm and arm != best
+        },
+    }
+
+
+def both_kinds(found: list[Mixed]) -> dict:
+    """Return accuracies and their harmonic mean over draws."""
+    told = harmonic_summary(found)
+    return {
+        "seen": round(float(np.mean([each.right[each.is_seen].mean() for each in found])), 4),
+        "unseen": round(float(np.mean([each.right[~each.is_seen].mean() for each in found])), 4),
+        "harmonic": round(told.mean, 4),
+        "low": round(told.low, 4),
+        "high": round(told.high, 4),
+    }
 
 
 def independent(sounds: Sounds, texts: Texts, base: KnowledgeBase):
@@ -473,6 +541,9 @@ def as_markdown(result: dict) -> str:
         "chosen.",
     ]
     for name, found in result.items():
+        if name == GENERALISED:
+            lines += mixed_as_markdown(found)
+            continue
         first = found["table"][0]
         lines += [
             "",
@@ -492,6 +563,27 @@ def as_markdown(result: dict) -> str:
         for pair, (mean, low, high) in found["differences_in_r_at_1"].items():
             lines.append(f"- {pair}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     return "\n".join(lines) + "\n"
+
+
+def mixed_as_markdown(found: dict) -> list[str]:
+    lines = [
+        "",
+        f"## {GENERALISED[0].upper()}{GENERALISED[1:]}",
+        "",
+        f"About {found['n']} clips, {found['gallery']} candidates.",
+        "",
+        "| arm | seen | unseen | harmonic mean |",
+        "|---|---|---|---|",
+    ]
+    for arm, each in found["table"].items():
+        lines.append(
+            f"| {arm} | {each['seen']:.3f} | {each['unseen']:.3f} | {each['harmonic']:.3f} "
+            f"[{each['low']:.3f}, {each['high']:.3f}] |"
+        )
+    lines.append("")
+    for pair, each in found["differences_in_harmonic"].items():
+        lines.append(f"- {pair}: {each['mean']:+.3f} [{each['low']:+.3f}, {each['high']:+.3f}]")
+    return lines
 
 
 if __name__ == "__main__":
