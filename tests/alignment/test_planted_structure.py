@@ -49,7 +49,7 @@ def accuracy_of_each(objective: dict[str, float], counts) -> list[float]:
     )
     contrast = Contrast(Objective(objective), noise=0.0, batch_size=128, learning_rate=1e-2)
     course = Course([learner], POINTS.astype(np.float32), contrast, seed=0)
-    course.advance(250)
+    course.advance(400)
     fresh, answers = planted([50] * len(POINTS), seed=2)
     embeddings = unit(course.moved()[0].project((fresh - path.mean) / path.scale))
     right = (embeddings @ POINTS.T).argmax(axis=1) == answers
