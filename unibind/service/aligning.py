@@ -4,6 +4,7 @@ Training takes all it can of a machine, and may fail in ways of its own; beside 
 answers, it can do neither harm. One run at a time.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from unibind.types import Json
 __all__ = ["Order", "Run", "Runs", "unpacked"]
 
 _MOST_KEPT = 50
+_OLD_S = 86_400  # another server may share the folder, and train with what it was sent
 _MOST_FILES = 200_000
 _MOST_BYTES = 20 * 2**30
 _MOST_RATIO = 200
@@ -100,6 +102,7 @@ class Runs:
         self._runs: deque[Run] = deque(maxlen=_MOST_KEPT)
         self._one = threading.Lock()
         self._is_closed = False
+        _clear_old(space)
 
     def check_room(self) -> None:
         """Refuse a run while one is waiting already.
@@ -202,6 +205,15 @@ class Runs:
         else:
             told = " ".join(tail) or f"it ended with exit code {code}"
             run.error, run.status = without_paths(told.removeprefix("error: ")), "failed"
+
+
+def _clear_old(space: Path) -> None:
+    """Remove uploads that a server left behind which was killed amid a run."""
+    for path in space.glob("uploaded-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _OLD_S:
+                shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True)
 
 
 def _watch(run: Run, lines: IO[str], tail: "deque[str]") -> None:

@@ -1,9 +1,10 @@
 // Teaching the space a modality: choose a labelled set, watch the run, read what came of it.
 
 import { ask, get } from "./api.js";
-import { byId, fill, make, options, say } from "./dom.js";
+import { byId, empty, fill, make, options, say } from "./dom.js";
 
 const POLL_MS = 1000;
+const MARKS = { done: "good", failed: "bad", cancelled: "bad" };
 let polling = null;
 
 export function listen() {}
@@ -18,7 +19,6 @@ export async function begin() {
   options(knowledge, bases.data.map((each) => each.name));
   options(head, [["ridge", "for unseen classes and search"], ["linear", "for a closed set of classes"]]);
   const form = make("form", { onsubmit: (event) => { event.preventDefault(); start(form); } },
-    make("p", {}, "Zip a folder whose sub-folders are the classes, each with a few files. A frozen encoder turns every file into features once; then a small head is trained in seconds, and what it has to choose is chosen on classes that were held out."),
     make("div", { className: "columns" },
       field("align-modality", "Modality", modality),
       field("align-upload", "Zip of labelled files", make("input", { type: "file", accept: ".zip" })),
@@ -62,7 +62,7 @@ async function start(form) {
 async function refresh() {
   clearTimeout(polling);
   const { data } = await get("/v1/alignments");
-  fill(byId("runs"), ...(data.length ? data.map(run) : [make("p", { className: "pale" }, "None since the server began.")]));
+  fill(byId("runs"), ...(data.length ? data.map(run) : [empty("No run since the server began", "Choose a zip above and train: its progress is shown here.")]));
   const goes = data.some((each) => each.status === "queued" || each.status === "running");
   if (goes && !byId("page-align").hidden) polling = setTimeout(() => refresh().catch((error) => say(byId("align-status"), error)), POLL_MS);
 }
@@ -70,7 +70,8 @@ async function refresh() {
 function run(told) {
   const goes = told.status === "queued" || told.status === "running";
   return make("section", { className: "panel" },
-    make("p", { className: "row" }, make("strong", {}, told.modality), `${told.status}: ${told.stage}`, make("span", { className: "pale" }, `${told.seconds.toFixed(0)} s`),
+    make("p", { className: "row" }, make("strong", {}, told.modality),
+      make("span", { className: `mark ${MARKS[told.status] ?? "busy"}` }, `${told.status}: ${told.stage}`), make("span", { className: "pale" }, `${told.seconds.toFixed(0)} s`),
       goes ? make("button", { type: "button", onclick: async () => { await ask(`/v1/alignments/${told.id}`, { method: "DELETE" }).catch(() => null); refresh(); } }, "Stop") : null),
     goes ? make("progress", { max: told.n_total || 1, value: told.n_done, "aria-label": told.stage }) : null,
     told.error ? make("p", { className: "error" }, told.error) : null,

@@ -26,6 +26,9 @@ export function options(select, values, { chosen = "", first = null } = {}) {
   }));
 }
 
+// What is shown where there is nothing yet: what that means, and what to do about it.
+export const empty = (title, ...told) => make("div", { className: "empty" }, make("strong", {}, title), make("p", {}, ...told));
+
 // Says what is going on in a page's status line; an Error is shown as one.
 export function say(line, message) {
   line.classList.toggle("error", message instanceof Error);

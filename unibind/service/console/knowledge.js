@@ -1,7 +1,7 @@
 // Knowledge bases: their lines, what lint finds, what a reviewer changes and what that moves.
 
 import { get, post } from "./api.js";
-import { byId, fill, make, options, say } from "./dom.js";
+import { byId, empty, fill, make, options, say } from "./dom.js";
 
 const PAGE = 50;
 let shown = null, findings = null, offset = 0;
@@ -48,7 +48,7 @@ async function showLines() {
     options(byId("class"), shown.classes, { chosen: byId("class").value, first: "all" });
     options(byId("view"), shown.views, { chosen: byId("view").value, first: "all" });
     say(byId("knowledge-status"), `${shown.total} lines of ${base}`);
-    fill(byId("lines"), shown.data.length ? table(shown.data.map((line) => row(line, "")), ["Class", "View", "Line", ""]) : make("p", {}, "No line is like that."));
+    fill(byId("lines"), shown.data.length ? table(shown.data.map((line) => row(line, "")), ["Class", "View", "Line", ""]) : empty("No line is like that", "Choose another class or view, or other words."));
     pager();
   } catch (error) {
     say(byId("knowledge-status"), error);
@@ -72,7 +72,7 @@ async function showFindings() {
     const faults = findings.data.filter((each) => each.row > 0);
     say(byId("knowledge-status"), `${findings.data.length} findings in ${base}`);
     fill(byId("pager"));
-    fill(byId("lines"), faults.length ? table(findings.data.slice(0, 500).map(finding), ["Row", "Fault", "Evidence", "What to do"]) : make("p", {}, "Nothing was found."));
+    fill(byId("lines"), faults.length ? table(findings.data.slice(0, 500).map(finding), ["Row", "Fault", "Evidence", "What to do"]) : empty("Nothing was found", "Lint has no fault to find with these lines."));
   } catch (error) {
     say(byId("knowledge-status"), error);
   }
@@ -84,9 +84,9 @@ const table = (rows, names) => make("div", { className: "scroll", tabIndex: 0, r
   make("table", { className: "cards" }, make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name || "Change")))), make("tbody", {}, ...rows)));
 
 function row(line) {
-  const text = make("td", {}, line.text, line.status === "unreviewed" ? null : make("span", { className: "pale" }, ` (${line.status} by ${line.reviewer})`));
+  const text = make("td", { className: "text" }, line.text, line.status === "unreviewed" ? null : make("span", { className: "pale" }, ` (${line.status} by ${line.reviewer})`));
   const act = (action) => () => change(line, { action });
-  return make("tr", {}, make("td", {}, line.class_name), make("td", {}, line.view), text,
+  return make("tr", {}, make("td", { className: "narrow" }, line.class_name), make("td", { className: "narrow" }, line.view), text,
     make("td", {}, make("span", { className: "row" },
       make("button", { type: "button", onclick: act("accept"), "aria-label": `Accept line ${line.row}` }, "Accept"),
       make("button", { type: "button", onclick: () => edit(line, text), "aria-label": `Edit line ${line.row}` }, "Edit"),
@@ -100,7 +100,7 @@ function edit(line, cell) {
   const wanted = () => ({ action: "edit", text: area.value });
   fill(cell, area, make("span", { className: "row" },
     make("button", { type: "button", onclick: async () => fill(outcome, difference(await changes(line, { ...wanted(), dry_run: true }))) }, "What changes?"),
-    make("button", { type: "button", onclick: () => change(line, wanted()) }, "Save"),
+    make("button", { type: "button", className: "first", onclick: () => change(line, wanted()) }, "Save"),
     make("button", { type: "button", onclick: showLines }, "Cancel")), outcome);
   area.focus();
 }
@@ -130,7 +130,7 @@ async function change(line, wanted) {
 
 function difference(told) {
   const shifts = Object.entries(told.center_shifts).filter(([, by]) => by > 0).sort((a, b) => b[1] - a[1]);
-  return make("div", {},
+  return make("div", { className: "diff" },
     ...told.removed.slice(0, 50).map((each) => make("p", {}, make("del", {}, `${each.class_name}: ${each.text}`))),
     ...told.added.slice(0, 50).map((each) => make("p", {}, make("ins", {}, `${each.class_name}: ${each.text}`))),
     make("p", { className: "pale" }, shifts.length ? `Centers moved (1 \u2212 cosine): ${shifts.slice(0, 8).map(([name, by]) => `${name} ${by.toFixed(4)}`).join(", ")}` : "No center moved."));

@@ -1,11 +1,11 @@
 // The stored items on a plane, one colour and one shape for each modality.
 
 import { get } from "./api.js";
-import { byId, fill, make, say } from "./dom.js";
+import { byId, empty, fill, make, say } from "./dom.js";
 import { card } from "./viewers.js";
 
-const COLOURS = ["#2f6fde", "#d9480f", "#1a7f37", "#8e44ad", "#b7791f", "#0b7285", "#c2255c", "#5f6b7a"];
-const REACH_PX = 14;
+const N_COLOURS = 8; // --kind-0 and so on, of the theme
+const REACH_PX = 14, MARGIN = 24;
 let points = [], kinds = [], hidden = new Set(), chosen = null;
 
 export async function begin() {
@@ -18,7 +18,11 @@ export async function begin() {
     const [x, y] = chart.explained;
     say(status, points.length
       ? `${points.length} of ${chart.stored} items; the two axes hold ${(100 * (x + y)).toFixed(0)} % of what differs.`
-      : "Nothing is stored yet: keep an item on the first page, or run `unibind index add FOLDER`.");
+      : "");
+    byId("map-canvas").hidden = !points.length;
+    byId("map-empty").hidden = points.length > 0;
+    byId("map-empty").replaceChildren(...empty("Nothing is stored yet", "Keep an item on the first page, or run ",
+      make("code", {}, "unibind index add FOLDER"), "; then it has a place here.").childNodes);
   } catch (error) {
     say(status, error);
   }
@@ -29,6 +33,7 @@ export async function begin() {
 export function listen() {
   const canvas = byId("map-canvas");
   new ResizeObserver(draw).observe(canvas);
+  new MutationObserver(() => { legend(); draw(); }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   canvas.addEventListener("click", (event) => choose(nearest(event)));
   canvas.addEventListener("mousemove", (event) => { canvas.title = nearest(event)?.label ?? ""; });
   canvas.addEventListener("keydown", (event) => {
@@ -49,18 +54,20 @@ function legend() {
     const swatch = make("canvas", { width: 16, height: 16, "aria-hidden": "true" });
     mark(swatch.getContext("2d"), 8, 8, n, 5);
     const count = points.filter((point) => point.type === kind).length;
-    return make("li", {}, box, " ", make("label", { htmlFor: `kind-${n}` }, swatch, ` ${kind} (${count})`));
+    return make("li", {}, box, make("label", { htmlFor: `kind-${n}` }, swatch, kind, make("span", { className: "pale" }, ` (${count})`)));
   }));
 }
 
 function mark(context, x, y, n, size) {
-  context.fillStyle = COLOURS[n % COLOURS.length];
+  context.fillStyle = ofTheme(`--kind-${n % N_COLOURS}`);
   context.beginPath();
   if (n % 3 === 0) context.arc(x, y, size, 0, 2 * Math.PI);
   else if (n % 3 === 1) context.rect(x - size, y - size, 2 * size, 2 * size);
   else { context.moveTo(x, y - size); context.lineTo(x + size, y + size); context.lineTo(x - size, y + size); }
   context.fill();
 }
+
+const ofTheme = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function place(point, canvas) {
   const all = points.filter((each) => !hidden.has(each.type));
@@ -69,19 +76,30 @@ function place(point, canvas) {
     return [Math.min(...values), Math.max(...values)];
   };
   const [left, right] = span("x"), [low, high] = span("y");
-  return [12 + (canvas.width - 24) * (point.x - left) / (right - left || 1), 12 + (canvas.height - 24) * (high - point.y) / (high - low || 1)];
+  const [wide, tall] = [canvas.clientWidth - 2 * MARGIN, canvas.clientHeight - 2 * MARGIN];
+  return [MARGIN + wide * (point.x - left) / (right - left || 1), MARGIN + tall * (high - point.y) / (high - low || 1)];
 }
 
 function draw() {
   const canvas = byId("map-canvas");
   if (!canvas.clientWidth) return;
-  [canvas.width, canvas.height] = [canvas.clientWidth, canvas.clientHeight];
+  const scale = devicePixelRatio || 1;
+  [canvas.width, canvas.height] = [canvas.clientWidth * scale, canvas.clientHeight * scale];
   const context = canvas.getContext("2d");
-  context.globalAlpha = 0.75;
+  context.scale(scale, scale);
+  context.globalAlpha = 0.8;
   for (const point of points) {
-    if (hidden.has(point.type)) continue;
-    mark(context, ...place(point, canvas), kinds.indexOf(point.type), point === chosen ? 8 : 4);
+    if (!hidden.has(point.type) && point !== chosen) mark(context, ...place(point, canvas), kinds.indexOf(point.type), 5);
   }
+  if (!chosen || hidden.has(chosen.type)) return;
+  const [x, y] = place(chosen, canvas);
+  context.globalAlpha = 1;
+  mark(context, x, y, kinds.indexOf(chosen.type), 8);
+  context.strokeStyle = ofTheme("--ink");
+  context.lineWidth = 2;
+  context.beginPath();
+  context.arc(x, y, 14, 0, 2 * Math.PI);
+  context.stroke();
 }
 
 function nearest(event) {

@@ -1,10 +1,11 @@
 // The first page: one item in, its classes and its neighbours out.
 
 import { ask, formOf, get, itemPath, postPart } from "./api.js";
-import { byId, fill, make, options, percent, say } from "./dom.js";
+import { byId, empty, fill, make, options, percent, say } from "./dom.js";
 import { card, fromInspection } from "./viewers.js";
 
 const N_HITS = 6;
+const N_FORMATS = 3;
 let modalities = [];
 let running = null;
 let file = null;
@@ -13,11 +14,18 @@ export async function begin() {
   const [space, bases] = await Promise.all([get("/v1/modalities"), get("/v1/knowledge").catch(() => ({ data: [] }))]);
   modalities = space.data;
   const readable = modalities.filter((each) => each.available && !each.takes_text);
-  byId("formats").textContent = readable.map((each) => `${each.type}: ${each.formats.map((suffix) => suffix.slice(1)).join(", ")}`).join(" \u00b7 ");
+  fill(byId("formats"), ...readable.map(formats));
   options(byId("modality"), readable.map((each) => each.type), { first: "told by its name" });
   options(byId("knowledge"), bases.data.map((each) => [each.name, `${each.name} (${each.classes} classes)`]), { first: "none" });
   if (bases.data.length) byId("knowledge").value = bases.data[0].name;
   listen();
+}
+
+// A modality with its most common formats; all of them when pointed at.
+function formats(modality) {
+  const all = modality.formats.map((suffix) => suffix.slice(1));
+  const more = all.length > N_FORMATS ? ", \u2026" : "";
+  return make("li", { title: all.join(", ") }, make("b", {}, modality.type), make("span", {}, ` ${all.slice(0, N_FORMATS).join(", ")}${more}`));
 }
 
 function listen() {
@@ -114,7 +122,7 @@ async function answer(part, upload) {
 }
 
 function readPanel(inspection, part, upload) {
-  const panel = make("section", { className: "panel" }, make("h3", {}, `What was read: ${inspection.type}`), fromInspection(inspection, upload));
+  const panel = make("section", { className: "panel" }, make("h3", {}, "What was read ", make("span", { className: "mark" }, inspection.type)), fromInspection(inspection, upload));
   if (!upload) return panel;
   const name = make("input", { type: "text", value: upload.name || "pasted", "aria-label": "Key to keep it under" });
   const said = make("span", { role: "status" });
@@ -127,32 +135,39 @@ function readPanel(inspection, part, upload) {
       say(said, error);
     }
   } }, "Keep it in the index");
-  panel.append(make("p", { className: "row" }, name, keep, said));
+  panel.append(make("p", { className: "row keep" }, name, keep, said));
   return panel;
 }
 
 function classPanel(classified) {
   const panel = make("section", { className: "panel" }, make("h3", {}, "Which class it is"));
   if (!classified) {
-    panel.append(make("p", { className: "pale" }, "Choose a knowledge base or type classes above."));
+    panel.append(empty("No classes were asked about", "Choose a knowledge base, or type classes of your own, under \u201cClasses, modality and options\u201d."));
     return panel;
   }
   const [result] = classified.results;
   if (result.is_unknown) panel.append(make("p", {}, make("strong", {}, "Probably none of them."), " The likeliest:"));
   panel.append(make("ol", { className: "classes" }, ...result.predictions.map((each, n) => make("li", { className: "class" },
-    make("div", { className: "bar" }, make("meter", { min: 0, max: 1, value: each.probability, "aria-hidden": "true" }),
+    make("div", { className: "bar" }, filled(each.probability),
       make("strong", {}, each.label), make("span", {}, percent(each.probability))),
     n === 0 && each.reasons.length ? reasonList(each.reasons) : null))));
   return panel;
 }
 
+function filled(share) {
+  const bar = make("span", { className: "fill", "aria-hidden": "true" });
+  bar.style.width = `${100 * share}%`;
+  return bar;
+}
+
 const reasonList = (reasons) => make("ul", { className: "reasons" },
-  ...reasons.slice(0, 4).map((reason) => make("li", {}, `${reason.text} `, make("span", { className: "pale" }, `(${reason.share < 0 ? "against, " : ""}${percent(Math.abs(reason.share))})`))));
+  ...reasons.slice(0, 4).map((reason) => make("li", {},
+    make("span", { className: "share" }, `${reason.share < 0 ? "\u2212" : "+"}${percent(Math.abs(reason.share))}`), make("span", {}, reason.text))));
 
 function neighbours(targets, found) {
-  if (!targets.length) return [make("section", { className: "panel" }, make("h3", {}, "Nearest neighbours"),
-    make("p", {}, "Nothing is stored yet. Keep this item in the index, or run ", make("code", {}, "unibind index add FOLDER"), "."))];
-  return targets.map((each, n) => make("section", { "aria-label": `Nearest ${each.type}` },
-    make("h3", {}, `Nearest ${each.type} `, make("span", { className: "pale" }, `of ${each.stored}`)),
+  if (!targets.length) return [empty("No neighbours yet",
+    "Nothing is stored. Keep this item in the index, or run ", make("code", {}, "unibind index add FOLDER"), ".")];
+  return targets.map((each, n) => make("section", { className: "near", "aria-label": `Nearest ${each.type}` },
+    make("h3", {}, `Nearest ${each.type} `, make("span", { className: "pale" }, `among ${each.stored} stored`)),
     make("ul", { className: "hits" }, ...found[n].results[0].hits.map(card))));
 }

@@ -8,12 +8,12 @@ const TURN_PER_S = 0.5;
 // What was read of a file that is at hand: its preview, a turning cloud where it has points in
 // space, and a player where the browser can play the file.
 export function fromInspection(inspection, file) {
-  const shown = make("div");
+  const shown = make("div", { className: "seen" });
   const points = pointsOf(inspection.item);
   if (points) shown.append(cloud(points));
   else if (inspection.preview) shown.append(make("img", { src: inspection.preview, alt: `What was read: ${inspection.type}` }));
   if (file && isPlayable(file.type)) shown.append(player(URL.createObjectURL(file)));
-  else if (typeof inspection.item.value === "string") shown.append(make("p", {}, inspection.item.value));
+  else if (typeof inspection.item.value === "string") shown.append(make("blockquote", {}, inspection.item.value));
   shown.append(make("p", { className: "pale" }, inspection.units));
   return shown;
 }
@@ -36,7 +36,7 @@ async function show(hit, place, words) {
   } catch {
     return; // nothing was kept of it, or it has no picture: its words are shown
   }
-  place.append(make("button", { type: "button", onclick: (event) => open(hit, place, event.target) }, "Open"));
+  place.append(make("button", { type: "button", className: "open", "aria-label": `Open ${words}`, onclick: (event) => open(hit, place, event.target) }, "Open"));
 }
 
 // Fetches what was uploaded, to play it or turn it.
@@ -77,8 +77,10 @@ function numbers({ dtype, data }) {
 
 // A cloud that turns about its upright axis; drag, or use the arrow keys, to turn it by hand.
 function cloud({ points, colours }) {
-  const canvas = make("canvas", { width: 480, height: 360, tabIndex: 0, role: "img", "aria-label": `A cloud of ${points.length / 3} points; the arrow keys turn it` });
+  const canvas = make("canvas", { width: 640, height: 480, tabIndex: 0, role: "img", "aria-label": `A cloud of ${points.length / 3} points; the arrow keys turn it` });
   const { centre, radius } = sphereOf(points);
+  const isDark = document.documentElement.dataset.theme === "dark";
+  const [near, far] = isDark ? [[160, 198, 255], [52, 74, 110]] : [[24, 78, 184], [176, 196, 230]];
   let turn = 0.6, tilt = 0.3, before = null;
   let moves = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -86,7 +88,6 @@ function cloud({ points, colours }) {
     const context = canvas.getContext("2d");
     const image = context.createImageData(canvas.width, canvas.height);
     const depths = new Float32Array(canvas.width * canvas.height).fill(-Infinity);
-    image.data.fill(255);
     const [sinTurn, cosTurn, sinTilt, cosTilt] = [Math.sin(turn), Math.cos(turn), Math.sin(tilt), Math.cos(tilt)];
     const scale = 0.47 * Math.min(canvas.width, canvas.height) / radius;
     for (let n = 0; n < points.length; n += 3) {
@@ -104,10 +105,11 @@ function cloud({ points, colours }) {
         const place = Math.round(y + dy) * canvas.width + Math.round(x + dx);
         if (!(depth > depths[place])) continue;
         depths[place] = depth;
-        const shade = 0.55 + 0.45 * depth; // what is near is dark
+        const shade = 0.5 + 0.5 * depth;
         for (let c = 0; c < 3; c++) {
-          image.data[4 * place + c] = colours ? colours[n + c] : [47, 111, 222][c] * shade + 235 * (1 - shade) * 0.8;
+          image.data[4 * place + c] = colours ? colours[n + c] : near[c] * shade + far[c] * (1 - shade);
         }
+        image.data[4 * place + 3] = 255;
       }
     }
   }
