@@ -263,7 +263,7 @@ def shared_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Re
     Raises:
         Exception: What the work raised, once all parts have ended.
     """
-    n_workers = n_threads() if len(parts) > 1 else 1
+    n_workers = min(n_threads(), len(parts)) if len(parts) > 1 else 1
     if n_workers < 2:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(n_workers, initializer=lambda: set_threads(1)) as pool:
