@@ -86,12 +86,12 @@ def test_only_judged_items_choose(plant, draw):
 
 
 def test_a_linear_head_is_better_than_a_ridge_on_a_closed_set(plant):
-    # Least squares masks classes in the middle: three in a row, and the one between never wins.
+    # Least squares masks classes in the middle: of six in a row, those between hardly ever win.
     generator = np.random.default_rng(0)
-    places = np.repeat([-1.0, 0.0, 1.0], 60)
-    features = np.stack([places, generator.normal(size=180)], axis=1).astype(np.float32)
-    features[:, 0] += 0.1 * generator.normal(size=180).astype(np.float32)
-    planted = plant(n_classes=3, n_items=60, dim=8, noise=0.0)
+    places = np.repeat(np.arange(6) - 2.5, 40)
+    features = np.stack([places, generator.normal(size=240)], axis=1).astype(np.float32)
+    features[:, 0] += 0.1 * generator.normal(size=240).astype(np.float32)
+    planted = plant(n_classes=6, n_items=40, dim=8, noise=0.0)
     planted = type(planted)(planted.centers, planted.labels, features)
     # Little noise: two inputs are all there is, and nothing of them is by chance.
     contrast = Contrast(
@@ -99,7 +99,6 @@ def test_a_linear_head_is_better_than_a_ridge_on_a_closed_set(plant):
     )
     ridge, linear = fit(planted), fit(planted, Aligner(method="linear", contrast=contrast))
     assert accuracy(linear, planted) > accuracy(ridge, planted) + 0.1
-    assert accuracy(linear, planted) > 0.95
 
 
 # What the choices are, against slow loops.

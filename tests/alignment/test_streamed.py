@@ -45,10 +45,24 @@ def test_the_same_standard_and_the_same_fit(both):
         close(one, other)
 
 
-def test_the_same_predictions_without_a_class_and_without_an_item(both):
+def test_the_same_predictions_without_an_item(both):
     held, streamed = both
-    close(held.without_class(STRENGTH), streamed.without_class(STRENGTH))
     close(held.without_item(STRENGTH), streamed.without_item(STRENGTH))
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+def test_the_same_trials(planted, n_folds):
+    targets = Targets.from_labels(planted.labels, planted.centers)
+    votes = np.arange(len(planted.labels)) < 35  # two classes do not judge
+    jury = Jury.of(targets, votes, n_folds=n_folds, seed=0)
+    held = HeldFits(RidgePath.of(planted.features), jury).trials(STRENGTH)
+    streamed = StreamedRidge(planted.features, jury).trials(STRENGTH)
+    assert len(held) == len(streamed) == len(jury.folds)
+    for one, other in zip(held, streamed, strict=True):
+        np.testing.assert_array_equal(one.unseen, other.unseen)
+        np.testing.assert_array_equal(one.others, other.others)
+        for name in ("of_unseen", "alone", "apart"):
+            close(getattr(one, name), getattr(other, name))
 
 
 @pytest.mark.parametrize("fold", [0, 2, None])

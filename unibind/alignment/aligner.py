@@ -9,7 +9,7 @@ penalty of seen classes, and how sure to be.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from unibind.alignment.calibration import Calibration, Regime
 from unibind.alignment.fits import Fits, open_fits
 from unibind.alignment.geometry import check_rows, unit
 from unibind.alignment.heads import Head, fuse
-from unibind.alignment.heldout import HeldOut, Jury
+from unibind.alignment.heldout import HeldOut, Jury, Predicted
 from unibind.alignment.ridge import RidgePath
 from unibind.alignment.targets import Targets
 from unibind.errors import InvalidInputError
@@ -228,16 +228,19 @@ class _Entry:
     def by_ridge(self) -> _Made:
         """Return the ridge of the strength, beside the prior of the weight, that rank best."""
         strengths = STRENGTHS if self.aligner.strength is None else (self.aligner.strength,)
-        choices = {}
+        worth = {}
         for strength in strengths:
-            unseen = unit(self.fits.without_class(strength))
+            predicted = self.predicted(strength)
             for weight in self.weights():
-                choices[strength, weight] = self.choice(
-                    unseen, partial(self.fits.without_item, strength), weight
-                )
-        self.strength, weight = _best({at: each.worth for at, each in choices.items()})
-        solution = self.fits.solve(self.strength)
-        return _Made("ridge", *solution, choices[self.strength, weight])
+                worth[strength, weight] = self.choice(predicted, weight).worth
+        self.strength, weight = _best(worth)
+        choice = self.choice(self.predicted(self.strength), weight)
+        return _Made("ridge", *self.fits.solve(self.strength), choice)
+
+    def predicted(self, strength: float) -> Predicted:
+        """Return what ridges of a strength predict for the judged items."""
+        without_item = cache(partial(self.fits.without_item, strength))
+        return Predicted(self.fits.trials(strength), without_item)
 
     def weights(self) -> tuple[float, ...]:
         """Return the weights of the prior that come into question."""
@@ -246,24 +249,20 @@ class _Entry:
         given = self.aligner.prior_weight
         return PRIOR_WEIGHTS if given is None else (given,)
 
-    def choice(self, unseen: FloatArray, seen: Callable[[], FloatArray], weight: float) -> Choice:
-        """Return what comes of a weight of the prior.
+    def choice(self, predicted: Predicted, weight: float) -> Choice:
+        """Return what comes of a weight of the prior beside what fits predict."""
 
-        Args:
-            unseen: The judged items by fits without their class, unit length, shape (J, D).
-            seen: Makes the same by fits without the item, of any length.
-            weight: Of the prior.
-        """
-        held_out = self.jury.hold_out(
-            fuse(unseen, self.prior, weight), lambda: fuse(unit(seen()), self.prior, weight)
-        )
+        def place(rows: FloatArray, at: npt.NDArray[np.int64]) -> FloatArray:
+            return fuse(unit(rows), None if self.prior is None else self.prior[at], weight)
+
+        held_out = HeldOut(self.jury, predicted, place)
         unseen_rank = float(held_out.reciprocal_ranks().mean())
         return Choice(weight, unseen_rank, held_out.worth(), held_out)
 
-    def best_weight(self, unseen: FloatArray, seen: Callable[[], FloatArray]) -> Choice:
+    def best_weight(self, predicted: Predicted) -> Choice:
         """Return the choice of the weight that ranks best."""
-        choices = {weight: self.choice(unseen, seen, weight) for weight in self.weights()}
-        return choices[_best({weight: each.worth for weight, each in choices.items()})]
+        worth = {weight: self.choice(predicted, weight).worth for weight in self.weights()}
+        return self.choice(predicted, _best(worth))
 
     def measured_weight(self, held_out: HeldOut, temperature: float) -> float:
         """Return the weight of what instruments measured, beside scores of a temperature."""
@@ -358,8 +357,7 @@ def _by_contrast(
         return ridges, outcome.table
     made = []
     for place, (entry, moved) in enumerate(zip(entries, outcome.moved, strict=True)):
-        unseen, seen = outcome.unseen[place], outcome.seen[place]
-        choice = entry.best_weight(unit(unseen), partial(np.asarray, seen))
+        choice = entry.best_weight(outcome.predicted[place])
         made.append(_Made(outcome.shape, moved.weight, moved.bias, choice, moved, outcome.n_steps))
     return made, outcome.table
 

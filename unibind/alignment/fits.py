@@ -8,11 +8,12 @@ import numpy.typing as npt
 from unibind.alignment.heldout import Jury
 from unibind.alignment.ridge import RidgePath
 from unibind.alignment.streamed import StreamedRidge
+from unibind.alignment.trials import Trial
 from unibind.types import FloatArray, ProgressCallback
 
 __all__ = ["MAX_ROWS_HELD", "Fits", "HeldFits", "open_fits"]
 
-MAX_ROWS_HELD = 20_000
+MAX_ROWS_HELD = 5_000
 """With more rows only sums over them are kept; the results are the same but for rounding."""
 
 
@@ -39,12 +40,12 @@ class Fits(Protocol):
         """Return the same of the fit without a fold and some of the judged items, shape (J,)."""
         ...
 
-    def without_class(self, strength: float) -> FloatArray:
-        """Return each judged item's prediction by the fit without its class's fold, (J, D)."""
-        ...
-
     def without_item(self, strength: float) -> FloatArray:
         """Return each judged item's prediction by the fit without that item alone, (J, D)."""
+        ...
+
+    def trials(self, strength: float) -> list[Trial]:
+        """Return for each fold with judged items what a head would do that had not seen it."""
         ...
 
     def basis(self, n_directions: int) -> FloatArray:
@@ -87,14 +88,14 @@ class HeldFits:
             rows = np.union1d(self._jury.folds[fold], rows)
         return self._fits.solve_without(strength, rows)
 
-    def without_class(self, strength: float) -> FloatArray:
-        """Return each judged item's prediction by the fit without its class's fold, (J, D)."""
-        return self._fits.left_out(strength, self._jury.folds)[self._jury.rows]
-
     def without_item(self, strength: float) -> FloatArray:
         """Return each judged item's prediction by the fit without that item alone, (J, D)."""
         alone = [np.array([row]) for row in self._jury.rows]
         return self._fits.left_out(strength, alone)[self._jury.rows]
+
+    def trials(self, strength: float) -> list[Trial]:
+        """Return for each fold with judged items what a head would do that had not seen it."""
+        return self._fits.trials(strength, self._jury.folds, self._jury.parts, self._jury.rows)
 
     def basis(self, n_directions: int) -> FloatArray:
         """Return the leading right singular vectors of the standardised inputs, shape (F, R)."""
@@ -113,12 +114,12 @@ def open_fits(
     Args:
         inputs: Finite rows; more than `MAX_ROWS_HELD` may be mapped from disk.
         jury: Whose folds are left out, and whose targets are fitted.
-        path: `RidgePath.of(inputs)`, if it is at hand.
+        path: `RidgePath.of(inputs)`, if it is at hand; many rows are streamed all the same.
         progress: Called as rows are streamed.
 
     Raises:
         InvalidInputError: Too few rows, or all are equal.
     """
-    if path is None and len(inputs) > MAX_ROWS_HELD:
+    if len(inputs) > MAX_ROWS_HELD:
         return StreamedRidge(inputs, jury, progress=progress)
     return HeldFits(path or RidgePath.of(inputs), jury)

@@ -1,8 +1,8 @@
 """What fits say of items whose classes they had not seen: what every choice is made by."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,18 @@ from unibind.alignment.geometry import unit
 from unibind.alignment.hubs import without_hubs
 from unibind.alignment.stacking import choose_penalty
 from unibind.alignment.targets import Targets
+from unibind.alignment.trials import Trial, parts_of
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
-__all__ = ["MAX_JUDGED", "HeldOut", "Jury", "harmonic"]
+__all__ = ["MAX_JUDGED", "HeldOut", "Jury", "Predicted", "harmonic"]
 
 MAX_JUDGED = 4000
 """Choices are made by at most this many items: more would not choose otherwise."""
 
 MAX_REFERENCES = 1000
 N_DRAWS = 4
+SEEN_PER_UNSEEN = 2
 MEASURED_WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 
 
@@ -69,63 +71,99 @@ class Jury:
         return cls(targets, folds, rows, seed)
 
     @property
-    def said(self) -> list[IntArray]:
-        """Places of the judged items of each fold among `rows`; folds without any are left out."""
-        places = [np.flatnonzero(np.isin(self.rows, rows)) for rows in self.folds]
-        return [at for at in places if len(at)]
+    def parts(self) -> list[IntArray]:
+        """Rows that are left out together beside a fold; every fold is made of whole parts."""
+        return parts_of(self.folds, self.targets.rows)
 
-    def hold_out(
-        self,
-        unseen: FloatArray,
-        seen: Callable[[], FloatArray],
-        offset: FloatArray | None = None,
-    ) -> "HeldOut":
-        """Return what comes of embeddings of the judged items.
 
-        Args:
-            unseen: Each by a fit without its class's fold, shape (J, D).
-            seen: Makes the same by fits without the item alone; called only if it is needed.
-            offset: What is taken off them; their own mean by default.
-        """
-        if offset is None:
-            offset = unseen.mean(axis=0)
-        return HeldOut(self, unit(unseen - offset), lambda: unit(seen() - offset), offset)
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What fits predict for the J judged items of a jury; of any length.
+
+    Attributes:
+        trials: One for each fold with judged items.
+        seen: Makes predictions by fits without the item alone, shape (J, D), NaN where there is
+            none; called only if it is needed.
+    """
+
+    trials: Sequence[Trial]
+    seen: Callable[[], FloatArray]
+
+    def unseen(self) -> FloatArray:
+        """Return each judged item's prediction by the fit without its class's fold, (J, D)."""
+        places = np.concatenate([trial.unseen for trial in self.trials])
+        rows: FloatArray = np.concatenate([trial.of_unseen for trial in self.trials])
+        return rows[np.argsort(places)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Played:
+    """A trial's items in the space, as the head that it stands for would place them."""
+
+    unseen: IntArray
+    others: IntArray
+    of_unseen: FloatArray
+    alone: Callable[[], FloatArray]
+    references: FloatArray
 
 
 class HeldOut:
-    """The judged items in the space, by fits that had not seen their class.
+    """The judged items in the space: by fits that had not seen their class, and in trials.
 
     Args:
         jury: Who judges.
-        embeddings: Of the J judged items, each by a fit without its fold, shape (J, D).
-        seen: Makes the embeddings by fits that had seen the item's class, though not the item.
-        offset: What was taken off both, shape (D,).
+        predicted: What fits say of its items.
+        place: Carries predictions, shape (n, D), of the judged items at some places to the unit
+            sphere, with whatever stands beside the head.
     """
 
     def __init__(
         self,
         jury: Jury,
-        embeddings: FloatArray,
-        seen: Callable[[], FloatArray],
-        offset: FloatArray,
+        predicted: Predicted,
+        place: Callable[[FloatArray, IntArray], FloatArray] = lambda rows, at: unit(rows),
     ) -> None:
-        self.embeddings = embeddings
-        self.offset = offset
-        self._seen = cache(seen)
-        self._jury = jury
-        self._folds = jury.said
+        self._jury, self._predicted, self._place = jury, predicted, place
+        self._everyone = np.arange(len(jury.rows))
+        placed = place(predicted.unseen(), self._everyone)
+        self.offset = placed.mean(axis=0)
+        self.embeddings = unit(placed - self.offset)
+        self._seen = cache(lambda: unit(place(predicted.seen(), self._everyone) - self.offset))
         self._rows = jury.targets.rows[jury.rows]  # point of each judged item
         n_kept = min(MAX_REFERENCES, len(self._rows))
         self.references = np.sort(
             np.random.default_rng(jury.seed).choice(len(self._rows), size=n_kept, replace=False)
         )
 
+    @cached_property
+    def _trials(self) -> list[_Played]:
+        """Each trial's items, with the offset and the references of its own head."""
+        return [self._played(trial) for trial in self._predicted.trials]
+
+    def _played(self, trial: Trial) -> _Played:
+        apart = self._place(trial.apart, trial.others)
+        is_known = np.isfinite(apart).all(axis=1)
+        apart = apart[is_known]
+        offset = apart.mean(axis=0) if len(apart) else np.zeros_like(self.offset)
+        is_reference = np.isin(trial.others[is_known], self.references)
+
+        def alone() -> FloatArray:
+            return unit(self._place(trial.alone, trial.others) - offset)
+
+        return _Played(
+            unseen=trial.unseen,
+            others=trial.others,
+            of_unseen=unit(self._place(trial.of_unseen, trial.unseen) - offset),
+            alone=cache(alone),
+            references=unit(apart[is_reference] - offset),
+        )
+
     def reciprocal_ranks(self) -> FloatArray:
         """Return the reciprocal rank of each judged item's point among those of its fold, (J,)."""
         ranks = np.zeros(len(self._rows), dtype=np.float32)
-        for places, (scores, right) in zip(self._folds, self.within_folds(), strict=True):
+        for trial, (scores, right) in zip(self._trials, self.within_folds(), strict=True):
             best = np.take_along_axis(scores, right[:, None], axis=1)
-            ranks[places] = 1 / (1 + (scores > best).sum(axis=1))
+            ranks[trial.unseen] = 1 / (1 + (scores > best).sum(axis=1))
         return ranks
 
     def ranks_among_all(self) -> FloatArray:
@@ -156,8 +194,8 @@ class HeldOut:
         return harmonic(unseen, _mean_or_nan(self.ranks_among_all()))
 
     def seen_penalty(self) -> float:
-        """Return the penalty of seen classes that balances them with as many unseen ones."""
-        return choose_penalty(list(self._as_many_seen()))
+        """Return the penalty of seen classes that balances them with half as many unseen ones."""
+        return choose_penalty(list(self._mixed_lists()))
 
     def calibrations(self, seen_penalty: float) -> dict[Regime, Calibration]:
         """Return how sure to be, by what was trained on; only what could be judged."""
@@ -167,12 +205,10 @@ class HeldOut:
             "mixed": [],
         }
         if self._jury.targets.are_classes:
-            for scores, right, is_seen in self._against_seen():
+            for scores, right, is_seen in self._mixed_lists():
                 lowered: FloatArray = scores - np.float32(seen_penalty) * is_seen.astype(np.float32)
                 outcomes["mixed"].append((lowered, right))
-                known = is_seen[right]
-                place = np.cumsum(is_seen) - 1
-                outcomes["seen"].append((scores[known][:, is_seen], place[right[known]]))
+            outcomes["seen"].append(self._among_seen())
         found = {regime: calibrate(each) for regime, each in outcomes.items()}
         return {regime: each for regime, each in found.items() if each is not None}
 
@@ -186,7 +222,8 @@ class HeldOut:
         worth = {}
         for weight in MEASURED_WEIGHTS:
             losses = []
-            for places, (scores, right) in zip(self._folds, self.within_folds(), strict=True):
+            for trial, (scores, right) in zip(self._trials, self.within_folds(), strict=True):
+                places = trial.unseen
                 told = measured[np.ix_(places, np.unique(self._rows[places]))]
                 logits = scores / temperature + weight * told
                 own = np.take_along_axis(logits, right[:, None], axis=1)[:, 0]
@@ -197,43 +234,52 @@ class HeldOut:
     def within_folds(self) -> list[tuple[FloatArray, IntArray]]:
         """Return per fold the scores against the fold's own points, and which point is right."""
         outcome = []
-        for places in self._folds:
-            points, right = np.unique(self._rows[places], return_inverse=True)
+        for trial in self._trials:
+            points, right = np.unique(self._rows[trial.unseen], return_inverse=True)
             vectors = self._jury.targets.points[points]
             centred = unit(vectors - vectors.mean(axis=0))
-            outcome.append((self._scores(self.embeddings[places], centred, places), right))
+            outcome.append((_scores(trial.of_unseen, centred, trial), right))
         return outcome
 
-    def _against_seen(self) -> Iterator[tuple[FloatArray, IntArray, npt.NDArray[np.bool_]]]:
-        """Yield per fold the scores of its items and of others against all judged points.
+    def _among_seen(self) -> tuple[FloatArray, IntArray]:
+        """Return the scores of items that were left out alone against all judged points."""
+        points, columns = np.unique(self._rows, return_inverse=True)
+        vectors, known = self._jury.targets.points[points], self._known()
+        references = self.embeddings[self.references]
+        scores = without_hubs(self._seen()[known] @ vectors.T, references @ vectors.T)
+        return scores, columns[known]
 
-        Its own classes play the unseen ones; the others, each left out alone, are seen.
+    def _against_seen(self) -> Iterator[tuple[FloatArray, IntArray, npt.NDArray[np.bool_]]]:
+        """Yield per trial the scores of its items and of others against all judged points.
+
+        The fold's classes play the unseen ones; the others, each left out alone, are seen.
         """
-        known, seen = self._known(), self._seen()
         points, columns = np.unique(self._rows, return_inverse=True)
         vectors = self._jury.targets.points[points]
-        for places in self._folds:
-            others = np.setdiff1d(known, places)
-            if not len(others):
+        counts = np.bincount(self._jury.targets.rows)
+        for trial in self._trials:
+            alone = trial.alone()
+            known = (counts[self._rows[trial.others]] > 1) & np.isfinite(alone).all(axis=1)
+            if not known.any():
                 continue
             is_seen = np.ones(len(points), dtype=bool)
-            is_seen[columns[places]] = False
-            embeddings = np.concatenate([self.embeddings[places], seen[others]])
-            right = columns[np.concatenate([places, others])]
-            yield self._scores(embeddings, vectors, places), right, is_seen
+            is_seen[columns[trial.unseen]] = False
+            embeddings = np.concatenate([trial.of_unseen, alone[known]])
+            right = columns[np.concatenate([trial.unseen, trial.others[known]])]
+            yield _scores(embeddings, vectors, trial), right, is_seen
 
-    def _as_many_seen(
+    def _mixed_lists(
         self,
     ) -> Iterator[tuple[FloatArray, IntArray, npt.NDArray[np.bool_]]]:
-        """Yield what `_against_seen` does, with no more seen classes than unseen ones.
+        """Yield what `_against_seen` does, with at most twice as many seen classes as unseen ones.
 
-        With five folds there are four times as many, and a penalty for these is too high for any
-        other list. Which of them stay is drawn several times.
+        With five folds there are four times as many. The more seen classes compete, the higher the
+        penalty that balances them; which of them stay is drawn several times.
         """
         generator = np.random.default_rng(self._jury.seed)
         for scores, right, is_seen in self._against_seen():
             unseen, seen = np.flatnonzero(~is_seen), np.flatnonzero(is_seen)
-            n_kept = min(len(seen), len(unseen))
+            n_kept = min(len(seen), SEEN_PER_UNSEEN * len(unseen))
             for _ in range(1 if n_kept == len(seen) else N_DRAWS):
                 drawn = generator.choice(seen, size=n_kept, replace=False)
                 kept = np.sort(np.concatenate([unseen, drawn]))
@@ -248,10 +294,9 @@ class HeldOut:
         counts = np.bincount(targets.rows, minlength=len(targets.names))
         return np.flatnonzero((counts[self._rows] > 1) & np.isfinite(self._seen()).all(axis=1))
 
-    def _scores(self, embeddings: FloatArray, points: FloatArray, fold: IntArray) -> FloatArray:
-        # In use, no reference item is of an unseen class; so none of the fold may be one here.
-        references = self.embeddings[np.setdiff1d(self.references, fold)]
-        return without_hubs(embeddings @ points.T, references @ points.T)
+
+def _scores(embeddings: FloatArray, points: FloatArray, trial: _Played) -> FloatArray:
+    return without_hubs(embeddings @ points.T, trial.references @ points.T)
 
 
 def harmonic(one: float, other: float) -> float:

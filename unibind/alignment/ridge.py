@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from unibind.alignment.trials import Trial, open_trial
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray
 
@@ -151,6 +152,38 @@ class RidgeFits:
             )
             predictions[rows] = self.centred[rows] - residuals + self.bias
         return predictions
+
+    def trials(
+        self,
+        strength: float,
+        folds: Sequence[IntArray],
+        parts: Sequence[IntArray],
+        judged: IntArray,
+    ) -> list[Trial]:
+        """Return for each fold what a head would do that had not seen it.
+
+        Args:
+            strength: As in `solve`.
+            folds: Row numbers of each fold; one without judged rows has no trial.
+            parts: Rows that are left out together beside a fold.
+            judged: Rows whose predictions are wanted, ascending.
+        """
+        hat = (self.path.rotated * self._shrinkage(strength)) @ self.path.rotated.T
+        hat += 1.0 / len(self.centred)  # the bias is fitted too
+        residuals = self.centred - hat @ self.centred
+        remainder = np.eye(len(hat)) - hat
+        targets = self.centred + self.bias
+        found = []
+        for fold in folds:
+            unseen = np.flatnonzero(np.isin(judged, fold))
+            if not len(unseen):
+                continue
+            own, rest, alone, apart = open_trial(residuals, remainder, targets, fold, parts)
+            others = np.setdiff1d(np.arange(len(judged)), unseen)
+            at = np.searchsorted(rest, judged[others])
+            of_unseen = own[np.searchsorted(fold, judged[unseen])]
+            found.append(Trial(unseen, others, of_unseen, alone[at], apart[at]))
+        return found
 
     def solve_without(self, strength: float, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return the weight and bias of the fit without some rows, exactly.

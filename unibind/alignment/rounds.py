@@ -8,7 +8,6 @@ less than the ridge did, be it among unseen classes or among seen ones, the ridg
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ from unibind.alignment.contrast import Contrast, Course, Learner, Moved, Shape
 from unibind.alignment.fits import Fits
 from unibind.alignment.geometry import unit
 from unibind.alignment.heads import fuse
-from unibind.alignment.heldout import Jury, harmonic
-from unibind.types import FloatArray, Json, ProgressCallback
+from unibind.alignment.heldout import HeldOut, Jury, Predicted, harmonic
+from unibind.alignment.trials import Trial
+from unibind.types import FloatArray, IntArray, Json, ProgressCallback
 
 __all__ = ["Outcome", "Round", "Trainee", "compare"]
 
@@ -60,6 +60,28 @@ class Trainee:
             weight=start[0],
             bias=start[1],
         )
+
+    def predicted(
+        self, unseen: FloatArray, seen: FloatArray, start: "_Heads", trials: Sequence[Trial]
+    ) -> Predicted:
+        """Return what courses predict for the judged items.
+
+        Each fold has one course, not one for each trial of it. So what a course moved is added to
+        what the ridge says in the trials.
+
+        Args:
+            unseen: The items without their class, shape (J, D).
+            seen: The items without themselves, NaN where not known, shape (J, D).
+            start: Where the courses began.
+            trials: Of the ridge.
+        """
+        moved = unseen - start.unseen, seen - start.seen
+        return Predicted([trial.moved(*moved) for trial in trials], lambda: seen)
+
+    def place(self, rows: FloatArray, at: IntArray) -> FloatArray:
+        """Return predictions for judged items on the unit sphere, with the prior beside them."""
+        prior = None if self.prior is None else self.prior[self.jury.rows[at]]
+        return fuse(unit(rows), prior, self.prior_weight)
 
     def hidden_items(self) -> npt.NDArray[np.bool_]:
         """Return which judged items are held out though their class is not, (J,).
@@ -112,26 +134,32 @@ class Outcome:
         shape: What is learned; of no meaning if the ridge stays.
         n_steps: For how long.
         moved: The heads, one per modality, trained on everything; None if the ridge stays.
-        unseen: Per modality the judged items without their class, shape (J, D).
-        seen: Per modality the judged items without themselves, NaN where not judged, (J, D).
+        predicted: Per modality what its courses predict for the judged items.
         table: What was compared.
     """
 
     shape: Shape
     n_steps: int
     moved: list[Moved] | None
-    unseen: list[FloatArray]
-    seen: list[FloatArray]
+    predicted: list[Predicted]
     table: dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Heads:
+    """Where courses carry the judged items of one modality: without their class, and alone."""
+
+    unseen: FloatArray
+    seen: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Best:
-    """The best round of a shape, and where the judged items were then."""
+    """A round of a shape, where the judged items were then, and what comes of that."""
 
     round: Round
-    unseen: list[FloatArray]
-    seen: list[FloatArray]
+    heads: list[_Heads]
+    predicted: list[Predicted]
 
 
 def compare(
@@ -173,11 +201,12 @@ def compare(
             progress(min(done, total), total)
 
     bases = [each.fits.basis(contrast.n_directions) for each in trainees]
+    trials = [each.fits.trials(each.strength) for each in trainees]
     starts: list[Round] = []
     found: list[_Best] = []
     for shape in shapes:
         ridge, best = _follow(
-            trainees, bases, replace(contrast, shape=shape), seed, tell, watch, kept
+            trainees, bases, trials, replace(contrast, shape=shape), seed, tell, watch, kept
         )
         starts.append(ridge)
         found.append(best)
@@ -187,7 +216,7 @@ def compare(
     best = max(found, key=lambda each: each.round.worth)
     if best.round.step == 0 or not best.round.worth > ridge.worth:
         kept.clear()
-        return Outcome(best.round.shape, 0, None, [], [], table)
+        return Outcome(best.round.shape, 0, None, [], table)
     learners = [
         each.learner(each.fits.solve(each.strength), basis, np.arange(len(each.inputs)))
         for each, basis in zip(trainees, bases, strict=True)
@@ -195,12 +224,13 @@ def compare(
     whole = _course(trainees, learners, replace(contrast, shape=best.round.shape), seed)
     _advance(whole, best.round.step, contrast.check_every, tell, kept)
     kept.clear()
-    return Outcome(best.round.shape, best.round.step, whole.moved(), best.unseen, best.seen, table)
+    return Outcome(best.round.shape, best.round.step, whole.moved(), best.predicted, table)
 
 
 def _follow(
     trainees: Sequence[Trainee],
     bases: Sequence[FloatArray],
+    trials: Sequence[Sequence[Trial]],
     contrast: Contrast,
     seed: int,
     tell: Callable[[int], None],
@@ -216,13 +246,14 @@ def _follow(
         ]
         courses.append(_course(trainees, learners, contrast, seed + number))
     phase = f"held out {contrast.shape}"
-    first = best = _look(trainees, courses, contrast)
+    start = _heads(trainees, courses)
+    first = best = _look(trainees, start, start, trials, courses[0])
     state = kept.load(phase)
     since = 0
     if state is not None:
         for fold, course in enumerate(courses):
             course.resume(state.of(fold))
-        best = _best_of(state.notes, state.arrays, len(trainees), first)
+        best = _best_of(state.notes, state.arrays, trainees, first, trials)
         since = int(state.notes["since"])
     elif watch is not None:
         watch(first.round)
@@ -231,7 +262,7 @@ def _follow(
         for course in courses:
             course.advance(steps)
             tell(steps)
-        now = _look(trainees, courses, contrast)
+        now = _look(trainees, _heads(trainees, courses), start, trials, courses[0])
         is_best = now.round.is_no_worse_than(first.round) and now.round.worth > best.round.worth
         best, since = (now, 0) if is_best else (best, since + 1)
         if watch is not None:
@@ -276,56 +307,67 @@ def _advance(
         kept.save("whole", [course.state()], notes={}, arrays={})
 
 
-def _look(trainees: Sequence[Trainee], courses: Sequence[Course], contrast: Contrast) -> _Best:
-    """Return what the courses say of what each has not seen."""
+def _heads(trainees: Sequence[Trainee], courses: Sequence[Course]) -> list[_Heads]:
+    """Return where the courses carry what each has not seen, by modality."""
     moved = [course.moved() for course in courses]  # by fold, by modality
-    unseen, seen, rounds = [], [], []
+    heads = []
     for place, trainee in enumerate(trainees):
         jury, dim = trainee.jury, trainee.jury.targets.points.shape[1]
-        without_class = np.full((len(jury.rows), dim), np.nan, dtype=np.float32)
-        without_item = without_class.copy()
+        unseen = np.full((len(jury.rows), dim), np.nan, dtype=np.float32)
+        seen = unseen.copy()
         block = (np.asarray(trainee.inputs[jury.rows]) - trainee.fits.mean) / trainee.fits.scale
         for fold, rows in enumerate(jury.folds):
             at = np.isin(jury.rows, rows)
-            without_class[at] = moved[fold][place].project(block[at])
+            unseen[at] = moved[fold][place].project(block[at])
         hidden = trainee.hidden_items()
-        without_item[hidden] = moved[-1][place].project(block[hidden])
-        unseen.append(without_class)
-        seen.append(without_item)
-        prior = None if trainee.prior is None else trainee.prior[jury.rows]
-        weight = trainee.prior_weight
-        held_out = jury.hold_out(
-            fuse(unit(without_class), prior, weight),
-            partial(fuse, unit(without_item), prior, weight),
-        )
+        seen[hidden] = moved[-1][place].project(block[hidden])
+        heads.append(_Heads(unseen, seen))
+    return heads
+
+
+def _look(
+    trainees: Sequence[Trainee],
+    heads: Sequence[_Heads],
+    start: Sequence[_Heads],
+    trials: Sequence[Sequence[Trial]],
+    course: Course,
+) -> _Best:
+    """Return what the courses are worth by now."""
+    predicted = [
+        trainee.predicted(each.unseen, each.seen, first, of_ridge)
+        for trainee, each, first, of_ridge in zip(trainees, heads, start, trials, strict=True)
+    ]
+    rounds = []
+    for trainee, each in zip(trainees, predicted, strict=True):
+        held_out = HeldOut(trainee.jury, each, trainee.place)
         ranks = held_out.ranks_among_all()
-        rounds.append(
-            (
-                float(held_out.reciprocal_ranks().mean()),
-                float(ranks.mean()) if len(ranks) else float("nan"),
-            )
-        )
-    means = np.array(rounds).mean(axis=0)
-    step = courses[0].step
-    seen_so_far = Round(contrast.shape, step, contrast.n_steps, float(means[0]), float(means[1]))
-    return _Best(seen_so_far, unseen, seen)
+        seen = float(ranks.mean()) if len(ranks) else float("nan")
+        rounds.append((float(held_out.reciprocal_ranks().mean()), seen))
+    unseen, seen = np.array(rounds).mean(axis=0).tolist()
+    shape, n_steps = course.contrast.shape, course.contrast.n_steps
+    return _Best(Round(shape, course.step, n_steps, unseen, seen), list(heads), predicted)
 
 
 def _arrays_of(best: _Best) -> dict[str, FloatArray]:
-    arrays = {f"unseen {place}": rows for place, rows in enumerate(best.unseen)}
-    return arrays | {f"seen {place}": rows for place, rows in enumerate(best.seen)}
+    arrays = {f"unseen {place}": each.unseen for place, each in enumerate(best.heads)}
+    return arrays | {f"seen {place}": each.seen for place, each in enumerate(best.heads)}
 
 
 def _best_of(
-    notes: dict[str, Json], arrays: dict[str, FloatArray], n_trainees: int, first: _Best
+    notes: dict[str, Json],
+    arrays: dict[str, FloatArray],
+    trainees: Sequence[Trainee],
+    first: _Best,
+    trials: Sequence[Sequence[Trial]],
 ) -> _Best:
     if not notes["best"]["step"]:
         return first
-    return _Best(
-        Round(**notes["best"]),
-        [arrays[f"unseen {place}"] for place in range(n_trainees)],
-        [arrays[f"seen {place}"] for place in range(n_trainees)],
-    )
+    heads = [_Heads(arrays[f"unseen {n}"], arrays[f"seen {n}"]) for n in range(len(trainees))]
+    predicted = [
+        trainee.predicted(each.unseen, each.seen, start, of_ridge)
+        for trainee, each, start, of_ridge in zip(trainees, heads, first.heads, trials, strict=True)
+    ]
+    return _Best(Round(**notes["best"]), heads, predicted)
 
 
 def _told(look: Round) -> dict[str, Json]:

@@ -9,8 +9,9 @@ import scipy.linalg
 
 from unibind.alignment.heldout import Jury
 from unibind.alignment.ridge import check_strength, standard_scale
+from unibind.alignment.trials import Trial
 from unibind.errors import InvalidInputError
-from unibind.types import FloatArray, ProgressCallback
+from unibind.types import FloatArray, IntArray, ProgressCallback
 
 __all__ = ["StreamedRidge"]
 
@@ -76,7 +77,7 @@ class StreamedRidge:
         self._tell = progress or (lambda done, total: None)
         self.mean, self.scale = self._standard(inputs)
         self._z = ((self._judged - self.mean) / self.scale).astype(np.float64)
-        self._all, self._of_fold = self._sums(inputs)
+        self._all, self._of_part = self._sums(inputs)
         self._penalty = float(np.trace(self._all.gram)) / self._all.n
 
     def solve(self, strength: float) -> tuple[FloatArray, FloatArray]:
@@ -89,7 +90,7 @@ class StreamedRidge:
         """Return the same of the fit without a fold and some of the judged items, shape (J,)."""
         rest, also = self._all, judged
         if fold is not None:
-            rest = rest.less(self._of_fold[fold])
+            rest = rest.less(self._of_fold(fold))
             also = judged & ~np.isin(self._jury.rows, self._jury.folds[fold])
         targets, z = self._jury.targets, self._z[also]
         y = targets.points[targets.rows[self._jury.rows[also]]].astype(np.float64)
@@ -103,27 +104,60 @@ class StreamedRidge:
         _, vectors = scipy.linalg.eigh(self._all.gram, subset_by_index=(first, width - 1))
         return np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
 
-    def without_class(self, strength: float) -> FloatArray:
-        """Return each judged item's prediction by the fit without its class's fold, (J, D)."""
-        predictions = np.zeros((len(self._z), self._all.targets.shape[0]), dtype=np.float32)
-        for fold, rows in enumerate(self._jury.folds):
-            at = np.flatnonzero(np.isin(self._jury.rows, rows))
-            if len(at):
-                weight, bias = self._fit(self._all.less(self._of_fold[fold]), strength)
-                predictions[at] = self._z[at] @ weight + bias
-        return predictions
-
     def without_item(self, strength: float) -> FloatArray:
         """Return each judged item's prediction by the fit without that item alone, (J, D)."""
-        weight, bias = self._fit(self._all, strength)
-        factor = scipy.linalg.cho_factor(self._shrunk(self._centred(self._all), strength))
-        leverage = (self._z * scipy.linalg.cho_solve(factor, self._z.T).T).sum(axis=1)
-        leverage += 1 / self._all.n
+        return self._alone(self._all, np.arange(len(self._z)), strength)
+
+    def trials(self, strength: float) -> list[Trial]:
+        """Return for each fold with judged items what a head would do that had not seen it."""
+        jury, found = self._jury, []
+        for fold, rows in enumerate(jury.folds):
+            is_unseen = np.isin(jury.rows, rows)
+            if not is_unseen.any():
+                continue
+            unseen, others = np.flatnonzero(is_unseen), np.flatnonzero(~is_unseen)
+            rest = self._all.less(self._of_fold(fold))
+            weight, bias = self._fit(rest, strength)
+            apart = (self._z[others] @ weight + bias).astype(np.float32)
+            for part, left_out in enumerate(jury.parts):
+                at = np.isin(jury.rows[others], left_out)
+                if not at.any():
+                    continue
+                without = rest.less(self._of_part[part])
+                if without.n < 1:
+                    apart[at] = np.nan
+                    continue
+                other_weight, other_bias = self._fit(without, strength)
+                apart[at] = self._z[others[at]] @ other_weight + other_bias
+            of_unseen = (self._z[unseen] @ weight + bias).astype(np.float32)
+            alone = self._alone(rest, others, strength)
+            found.append(Trial(unseen, others, of_unseen, alone, apart))
+        return found
+
+    def _alone(self, sums: _Sums, at: IntArray, strength: float) -> FloatArray:
+        """Return predictions for some judged items by the fit to sums less the item, (B, D)."""
+        weight, bias = self._fit(sums, strength)
+        factor = scipy.linalg.cho_factor(self._shrunk(self._centred(sums), strength))
+        z = self._z[at] - sums.inputs / sums.n
+        leverage = (z * scipy.linalg.cho_solve(factor, z.T).T).sum(axis=1) + 1 / sums.n
         targets = self._jury.targets
-        own = targets.points[targets.rows[self._jury.rows]]
-        residuals = (own - self._z @ weight - bias) / (1 - leverage)[:, None]
+        own = targets.points[targets.rows[self._jury.rows[at]]]
+        residuals = (own - self._z[at] @ weight - bias) / (1 - leverage)[:, None]
         predictions: FloatArray = (own - residuals).astype(np.float32)
         return predictions
+
+    def _of_fold(self, fold: int) -> _Sums:
+        """Return the sums over the rows of a fold: of the parts that it is made of."""
+        rows = self._jury.folds[fold]
+        own = [
+            sums
+            for part, sums in zip(self._jury.parts, self._of_part, strict=True)
+            if np.isin(part[:1], rows).any()
+        ]
+        total = own[0]
+        for sums in own[1:]:
+            total = total.plus(sums)
+        return total
 
     def _standard(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
         n, first = len(inputs), np.asarray(inputs[0], dtype=np.float64)
@@ -149,29 +183,29 @@ class StreamedRidge:
         return mean, standard_scale(mean, spread)
 
     def _sums(self, inputs: FloatArray) -> tuple[_Sums, list[_Sums]]:
-        targets, n_folds = self._jury.targets, len(self._jury.folds)
-        fold_of = np.full(len(inputs), n_folds, dtype=np.int16)  # the last is in no fold
-        for fold, rows in enumerate(self._jury.folds):
-            fold_of[rows] = fold
+        targets, n_parts = self._jury.targets, len(self._jury.parts)
+        part_of = np.full(len(inputs), n_parts, dtype=np.int16)  # the last is in no part
+        for part, rows in enumerate(self._jury.parts):
+            part_of[rows] = part
         width, dim = inputs.shape[1], targets.points.shape[1]
         parts = [
             _Sums(
                 0.0, np.zeros(width), np.zeros(dim), *map(np.zeros, ((width, width), (width, dim)))
             )
-            for _ in range(n_folds + 1)
+            for _ in range(n_parts + 1)
         ]
         for start, block in _blocks(inputs):
             z = ((block - self.mean) / self.scale).astype(np.float32)
             y = targets.points[targets.rows[start : start + len(block)]]
-            places = fold_of[start : start + len(block)]
-            for fold in np.unique(places):
-                at = places == fold
-                parts[fold] = _added(parts[fold], z[at], y[at])
+            places = part_of[start : start + len(block)]
+            for part in np.unique(places):
+                at = places == part
+                parts[part] = _added(parts[part], z[at], y[at])
             self._tell(len(inputs) + start + len(block), 2 * len(inputs))
         total = parts[0]
-        for part in parts[1:]:
-            total = total.plus(part)
-        return total, parts[:n_folds]
+        for more in parts[1:]:
+            total = total.plus(more)
+        return total, parts[:n_parts]
 
     def _fit(self, sums: _Sums, strength: float) -> tuple[Float64Array, Float64Array]:
         check_strength(strength)
