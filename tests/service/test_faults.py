@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -147,6 +148,43 @@ def test_a_full_disk_is_told_and_reading_goes_on(folder):
         stored = [n for n, status in enumerate(statuses) if status == 200]
         for n in stored:
             assert client.get(f"/v1/items/full{n}").status_code == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own with little room, as only root can make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_loses_nothing_that_was_acknowledged(small_disk):
+    folder = small_disk / "night"
+    acknowledged = []
+    with serving(folder, keep_content="false") as served, served.client() as client:
+        filler = small_disk / "filler"
+        with filler.open("wb") as out:  # all but two megabytes
+            left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+            out.write(b"x" * max(0, left - 2 * 2**20))
+        for n in range(200):
+            item = {"type": "text", "text": f"item {n}", "metadata": {"long": "x" * 30_000}}
+            response = client.put(f"/v1/items/k{n}", json=item)
+            if response.status_code != 200:
+                assert response.json()["error"]["code"] == "store_unavailable"
+                break
+            acknowledged.append(f"k{n}")
+        assert response.status_code == 503
+        assert client.post("/v1/search", json={"input": "item", "k": 1}).status_code == 200
+        filler.unlink()
+        put(client, "after")
+        served.stop(signal.SIGKILL)
+    with serving(folder, keep_content="false") as served, served.client() as client:
+        for key in [*acknowledged, "after"]:
+            assert client.get(f"/v1/items/{key}").status_code == 200, key
 
 
 def test_a_damaged_index_file_is_said_or_mended(folder):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from unibind.service.observing import Metrics
 from unibind.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
@@ -54,24 +53,3 @@ def test_every_python_block_works(served, code):
 def test_every_setting_is_documented():
     for name in ServiceSettings.model_fields:
         assert f"{name.upper()}`" in PAGE, name
-
-
-def test_the_dashboard_asks_for_metrics_that_there_are():
-    board = json.loads((ROOT / "deploy" / "grafana" / "unibind.json").read_text())
-    known = Metrics().text().decode()
-    for panel in board["panels"]:
-        for target in panel["targets"]:
-            for word in (
-                target["expr"].replace("(", " ").replace("{", " ").replace("[", " ").split()
-            ):
-                if word.startswith("unibind_"):
-                    family = word.rstrip(",)").removesuffix("_total")
-                    for ending in ("_bucket", "_sum", "_count"):
-                        family = family.removesuffix(ending)
-                    assert f"# TYPE {family}" in known, word
-
-
-def test_the_container_runs_without_root_and_stops_by_sigterm():
-    told = (ROOT / "deploy" / "Dockerfile").read_text()
-    assert told.rindex("USER unibind") > told.rindex("useradd")
-    assert "STOPSIGNAL SIGTERM" in told

@@ -29,14 +29,53 @@ export function card(hit) {
 }
 
 async function show(hit, place, words) {
+  if (!(await draws(hit.type))) return; // its words are shown
+  place.classList.add("waiting");
   try {
-    const url = await objectUrl(`${itemPath(hit.key)}/preview`, "image/png");
-    const image = make("img", { src: url, alt: words, loading: "lazy", onload: () => URL.revokeObjectURL(url) });
-    place.append(image);
+    const url = await inTurn(() => patiently(() => objectUrl(`${itemPath(hit.key)}/preview`, "image/png")));
+    place.append(make("img", { src: url, alt: words, onload: () => URL.revokeObjectURL(url) }));
   } catch {
-    return; // nothing was kept of it, or it has no picture: its words are shown
+    return; // nothing was kept of it
+  } finally {
+    place.classList.remove("waiting");
   }
   place.append(make("button", { type: "button", className: "open", "aria-label": `Open ${words}`, onclick: (event) => open(hit, place, event.target) }, "Open"));
+}
+
+// Whether items of a modality have pictures; asked once.
+let drawing = null;
+async function draws(type) {
+  drawing ??= get("/v1/modalities").then((space) => new Set(space.data.filter((each) => each.draws).map((each) => each.type)));
+  return (await drawing).has(type);
+}
+
+// A few pictures at a time: a page full of them must not crowd out what people ask.
+const N_AT_ONCE = 3;
+const queue = [];
+let nRunning = 0;
+function inTurn(work) {
+  return new Promise((resolve, reject) => {
+    queue.push(() => work().then(resolve, reject).finally(() => { nRunning -= 1; next(); }));
+    next();
+  });
+}
+function next() {
+  while (nRunning < N_AT_ONCE && queue.length) {
+    nRunning += 1;
+    queue.shift()();
+  }
+}
+
+// A server that is busy says so; a picture can wait.
+async function patiently(work, nTries = 5) {
+  for (let n = 1; ; n++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error.status !== 429 || n === nTries) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * n));
+    }
+  }
 }
 
 // Fetches what was uploaded, to play it or turn it.
