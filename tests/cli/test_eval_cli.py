@@ -96,11 +96,11 @@ def test_ablate_gives_its_verdict_in_words_and_the_card_is_the_same_again(unibin
         assert is_interval(row["seen"])
         assert row["unseen"] is None or is_interval(row["unseen"])
     assert [row["arm"] for row in result["rows"] if row["unseen"] is None] == ["linear probe"]
-    lows = [result["differences"]["unseen"][arm]["low"] for arm in KEPT_OVER]
-    assert result["is_kept"] == (min(lows) > 0)
-    kept = "is kept" if result["is_kept"] else "is not kept"
-    assert result["verdict"].startswith(f"LLM text {kept}: ")
+    # One seed leaves three classes out: too few to tell by, and the verdict says so.
+    assert not result["is_kept"]
+    assert result["verdict"].startswith("Whether LLM text helps cannot be told from 3 classes")
     assert result["verdict"].endswith(" on unseen classes")
+    assert result["chosen"] == "class name"
 
     first = {path.name: path.read_bytes() for path in (here / "card").iterdir()}
     assert set(first) >= {"card.md", "card.json", "card.png"}
@@ -114,6 +114,78 @@ def test_ablate_gives_its_verdict_in_words_and_the_card_is_the_same_again(unibin
         assert again[name] == first[name], name
 
 
+def test_sets_are_one_when_several_are_given_and_verdicts_follow_the_intervals(unibind, folder):
+    result = told(unibind(*ABLATE[:2], "set", "--data", "set", *ABLATE[3:-1], 3, "--json"))
+    assert result["about"]["items"] == 2 * len(CLASSES) * N_EACH
+    assert result["about"]["data"] == "set (set) + set (set)"
+    lows = [result["differences"]["unseen"][arm]["low"] for arm in KEPT_OVER]
+    kept = "is kept" if min(lows) > 0 else "is not kept"
+    assert result["is_kept"] == (min(lows) > 0)
+    assert result["verdict"].startswith(f"LLM text {kept}: ")
+    assert (result["chosen"] == "LLM") == result["is_kept"]
+
+
+def test_three_classes_are_measured_and_nothing_is_claimed(unibind, folder, here):
+    for name in CLASSES[3:]:
+        shutil.rmtree(folder / name)
+    result = told(unibind(*ABLATE, "--card", "card", "--json"))
+    assert result["about"]["unseen_classes"] == 0
+    assert all(row["unseen"] is None and row["harmonic"] is None for row in result["rows"])
+    assert "cannot be told: of fewer than 4 classes none can be left out" in result["verdict"]
+    assert "cannot be told" in (here / "card" / "card.md").read_text(encoding="utf-8")
+    shown = unibind(*ABLATE).out
+    assert "cannot be told" in shown
+    found = told(unibind("eval", "--data", "set", "--seeds", 2, "--json"))
+    assert is_interval(found["accuracy"]["seen"])
+    assert (found["accuracy"]["unseen"], found["together"]) == (None, {})
+    assert "none can be left out" in unibind("eval", "--data", "set", "--seeds", 1).out
+
+
+def test_a_set_of_a_users_own_can_be_a_table(unibind, folder, here):
+    rows = [f"{path},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
+    Path("mine.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    asked = ("eval", "--data", "mine.csv", "--seeds", 2, "--json")
+    by_table, by_folder = (
+        told(unibind(*asked[:2], each, *asked[3:])) for each in ("mine.csv", "set")
+    )
+    assert by_table["accuracy"] == by_folder["accuracy"]
+    assert by_table["together"].keys() == {"uncalibrated", "calibrated"}
+
+
+def test_classes_that_the_base_does_not_know_are_named_with_the_way_out(unibind, folder, here):
+    for n, name in enumerate(CLASSES[1:]):
+        (folder / name).rename(folder / f"pump {n}")
+    refused = unibind(*ABLATE)
+    assert (refused.code, refused.out) == (1, "")
+    assert "1 of the set's classes are in the knowledge base 'everyday'" in refused.err
+    assert 'unibind knowledge build mine --classes "apple,pump 0,pump 1' in refused.err
+    (folder / "pump 0").rename(folder / "guitar")
+    shown = unibind(*ABLATE).out
+    assert "left out: 24 items (label is no class of everyday)" in shown
+    assert "for all classes: have sentences written" in shown
+
+
+def test_an_interrupted_ablation_goes_on_where_it_was(unibind, folder, here, monkeypatch):
+    from unibind.evaluation import seed_run
+
+    asked = (*ABLATE[:-1], 3, "--json")
+    whole = unibind(*asked).out
+    done = []
+    probe = seed_run.SeedRun.probe
+
+    def until_the_third(run):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(run)
+        return probe(run)
+
+    monkeypatch.setattr(seed_run.SeedRun, "probe", until_the_third)
+    assert unibind(*asked).code == 130
+    monkeypatch.setattr(seed_run.SeedRun, "probe", lambda run: done.append(run) or probe(run))
+    assert unibind(*asked).out == whole
+    assert len(done) == 3  # two before, and only the third after
+
+
 KEPT_OVER = ("domain word", "shared random words")
 
 
@@ -123,18 +195,26 @@ KEPT_OVER = ("domain word", "shared random words")
         (["eval", "--data", "nope"], "no file or folder nope"),
         (["eval", "--data", "set", "--knowledge", "nope"], "no knowledge base 'nope'"),
         (["eval", "--data", "set", "--by-group"], "not all items of the set have a group"),
-        (["eval", "--data", "two"], "2 classes have 2 items or more; 6 are needed"),
+        (["eval", "--data", "one"], "1 of 1 classes have 2 items or more; at least 2"),
         (["eval", "--balance", "--data", "set"], "MODALITY=SET was needed: image=stamps"),
         (["eval", "--data", "set", "--modality", "smell"], "no modality 'smell'"),
         (["eval", "--data", "set", "--space", "nope"], "no space at nope"),
         (["ablate", "--data", "set", "--space", "nope"], "no space at nope"),
-        (["ablate", "--data", "two"], "0 classes have 2 items or more; 6 are needed"),
+        (["ablate", "--data", "two"], "0 of the set's classes are in the knowledge base"),
+        (
+            ["ablate", "--data", "set", "--group-column", "nope"],
+            "the column 'nope' of set is empty",
+        ),
+        (["ablate", "--data", "sounds"], "if they are something else, say --modality audio"),
         (["ablate", "--data", "set", "--lines", "900"], "900"),
     ],
 )
 def test_what_cannot_be_measured_is_one_clear_line(unibind, folder, draw, here, arguments, telling):
     for n, name in enumerate(("two/x/a.png", "two/x/b.png", "two/y/a.png", "two/y/b.png")):
         draw(name, seed=n)
+    draw("one/x/a.png")
+    draw("one/x/b.png", seed=1)
+    draw("sounds/x/a.wav")
     finished = unibind(*arguments)
     assert (finished.code, finished.out) == (1, "")
     assert finished.err.startswith("error: ")
@@ -150,7 +230,7 @@ def test_what_cannot_be_measured_is_one_clear_line(unibind, folder, draw, here, 
         ["eval", "--data", "set", "--seeds", "0"],
         ["eval", "--data", "set", "--head", "forest"],
         ["ablate"],
-        ["ablate", "--data", "set", "--lines", "0"],
+        ["ablate", "--data", "set", "--lines", "1"],
     ],
 )
 def test_wrong_use_of_measuring_is_exit_code_2(unibind, arguments):

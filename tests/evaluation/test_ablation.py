@@ -99,13 +99,14 @@ def test_texts_that_say_nothing_are_not_kept(lines):
 def test_every_arm_has_as_many_texts_and_says_what_it_is(lines):
     arms = text_arms(lines, medium="recording", domain="machine", seed=0)
     assert tuple(arms) == ARMS
-    assert {len(texts) for arm in arms.values() for texts in arm.values()} == {4}
+    assert {len(texts) for arm in arms.values() for texts in arm.values()} == {5}
     name = CLASSES[3]
-    assert arms["class name"][name] == [name] * 4
+    assert arms["class name"][name] == [name] * 5
+    assert arms["LLM"][name] == [name, *lines[name]]  # as centers are made in use
     assert all(text.endswith("a kind of machine.") for text in arms["domain word"][name])
     wrong = arms["LLM of the wrong class"]
-    assert all(wrong[each] != lines[each] for each in CLASSES)
-    for scrambled, line in zip(arms["LLM scrambled"][name], lines[name], strict=True):
+    assert all(wrong[each][1:] != lines[each] for each in CLASSES)
+    for scrambled, line in zip(arms["LLM scrambled"][name], arms["LLM"][name], strict=True):
         assert sorted(scrambled.split()) == sorted(line.split())
     tails = {text.split(name)[1] for text in arms["shared random words"][name]}
     others = {text.split(CLASSES[0])[1] for text in arms["shared random words"][CLASSES[0]]}
@@ -118,11 +119,11 @@ def test_the_name_of_a_class_is_taken_out_of_its_lines_in_any_number():
         "cat": ["A cat.", "Cats purr."],
     }
     arms = text_arms(lines, medium="photo", domain="thing", seed=0)["LLM without the class's name"]
-    assert arms["hot dog"] == ["Two and long.", "it"]
-    assert arms["cat"] == ["A", "purr."]
+    assert arms["hot dog"] == ["Two and long.", "it", "Two and long."]
+    assert arms["cat"] == ["A", "purr.", "A"]
 
 
-@pytest.mark.parametrize("n_lines", [0, 5, 17])
+@pytest.mark.parametrize("n_lines", [0, 1, 6, 17])
 def test_more_lines_than_all_classes_have_are_refused(lines, n_lines):
     with pytest.raises(InvalidInputError, match="the class with the fewest has 4"):
         text_arms(lines, medium="photo", domain="thing", seed=0, n_lines=n_lines)
@@ -190,7 +191,7 @@ def test_no_group_is_trained_on_and_tested(lines):
 
 
 def test_too_few_classes_are_refused():
-    with pytest.raises(InvalidInputError, match="1 classes have 2 items or more; 6 are needed"):
+    with pytest.raises(InvalidInputError, match="1 of 2 classes have 2 items or more; at least 2"):
         LabelledItems.of(["a", "a", "b"], np.zeros((3, 2)), None, space="s", encoder="e")
     with pytest.raises(InvalidInputError, match="3 items with 2 labels"):
         LabelledItems.of(["a", "a"], np.zeros((3, 2)), None, space="s", encoder="e")

@@ -164,11 +164,15 @@ def _print(result: Mapping[str, Json]) -> None:
     )
     for kind in ("seen", "unseen"):
         found = result["accuracy"][kind]
+        if found is None:
+            print("among unseen classes         of fewer than 4 classes none can be left out")
+            continue
         print(
             f"{'among ' + kind + ' classes':<28} {found['mean']:.3f} "
             f"[{found['low']:.3f}, {found['high']:.3f}]"
         )
-    print(f"{'all classes together':<28} {'seen':>6} {'unseen':>7} {'H':>6}")
+    if result["together"]:
+        print(f"{'all classes together':<28} {'seen':>6} {'unseen':>7} {'H':>6}")
     for rule, found in result["together"].items():
         print(
             f"  {rule:<26} {found['seen']:>6.3f} {found['unseen']:>7.3f} {found['harmonic']:>6.3f}"

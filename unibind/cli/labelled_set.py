@@ -1,6 +1,7 @@
 """Labelled sets as commands ask for them: read, named by classes, and encoded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +19,46 @@ if TYPE_CHECKING:
     from unibind.knowledge.base import KnowledgeBase
     from unibind.types import FloatArray
 
-__all__ = ["by_found_class", "encoded", "labelled_items", "named"]
+__all__ = ["Pooled", "by_found_class", "encoded", "labelled_items", "named", "pooled"]
 
 MAX_BAD_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Labelled sets as one.
+
+    Attributes:
+        name: Of each, with where it is from.
+        items: Of all.
+    """
+
+    name: str
+    items: "tuple[LabelledItem, ...]"
+
+
+def pooled(data: Sequence[str], modality: str, *, group_column: str | None = None) -> Pooled:
+    """Return labelled sets as one.
+
+    Args:
+        data: Public sets, folders of classes, manifests.
+        modality: What their items are.
+        group_column: What an item belongs together with, if it is not the column ``group``.
+
+    Raises:
+        InvalidInputError: There is no such set or column.
+    """
+    from unibind.cli.align import column_of, opened
+
+    sets = [opened(each, modality) for each in data]
+    items = [item for each in sets for item in each.items]
+    if group_column is not None:
+        items = [
+            replace(item, group=value)
+            for each in sets
+            for item, value in zip(each.items, column_of(each, group_column), strict=True)
+        ]
+    return Pooled(" + ".join(f"{each.name} ({each.source})" for each in sets), tuple(items))
 
 
 def named(

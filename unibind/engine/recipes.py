@@ -4,7 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["RECIPES", "Recipe"]
+from unibind.knowledge.class_texts import LLM, ClassTexts
+
+__all__ = ["CLASS_TEXTS", "RECIPES", "Recipe", "class_texts_of"]
+
+CLASS_TEXTS: Mapping[str, ClassTexts] = MappingProxyType(
+    {
+        "image": ClassTexts(LLM, "picture", "thing"),
+        "audio": ClassTexts(LLM, "recording", "sound"),
+        "pointcloud": ClassTexts(LLM, "3D model", "object"),
+        "timeseries": ClassTexts(LLM, "sensor recording", "activity"),
+        "video": ClassTexts(LLM, "video", "thing"),
+        "event": ClassTexts(LLM, "event recording", "thing"),
+        "thermal": ClassTexts(LLM, "thermal picture", "thing"),
+    }
+)
+
+
+def class_texts_of(modality: str) -> ClassTexts:
+    """Return what stands for a class where items of a modality are asked about."""
+    return CLASS_TEXTS.get(modality, ClassTexts())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,28 +5,34 @@ random one as well as a meaningful one. So every arm is asked about classes that
 seen, and the text is kept only where it beats a word for the domain *and* random words there.
 """
 
+import hashlib
+import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
-from unibind.alignment.aligner import Aligner, Method
-from unibind.alignment.geometry import unit
-from unibind.alignment.ridge import RidgePath
-from unibind.alignment.stacking import seen_unseen
-from unibind.evaluation.baselines import linear_probe
-from unibind.evaluation.bootstrap import Outcome, Summary, difference, summary
-from unibind.evaluation.class_texts import KEPT_OVER, text_arms
-from unibind.evaluation.generalised import fit_seen, hub_free, told
-from unibind.evaluation.labelled import LabelledItems, Split, split_classes
+from unibind.alignment.aligner import Method
+from unibind.artifact import write_file
+from unibind.evaluation.bootstrap import Outcome, difference, summary
+from unibind.evaluation.class_texts import text_arms
+from unibind.evaluation.generalised import told
+from unibind.evaluation.labelled import LabelledItems
+from unibind.evaluation.seed_run import Answered, SeedRun, mean_points
+from unibind.evaluation.verdict import judge
+from unibind.knowledge.class_texts import LLM
 from unibind.types import FloatArray, Json, ProgressCallback
 
-__all__ = ["Ablation", "Asked", "ablate"]
+__all__ = ["ORTHOGONAL", "PROBE", "Ablation", "Asked", "ablate"]
 
 ORTHOGONAL = "random orthogonal centers"
 PROBE = "linear probe"
-LLM = "LLM"
+
+Texts = Mapping[str, Mapping[str, Sequence[str]]]
+"""Arm, class, texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Ablation:
         differences: LLM text less each other arm, paired, on unseen and on seen classes.
         is_kept: Whether LLM text is kept.
         verdict: The same in words.
+        chosen: Which text stands for a class by this, one of `knowledge.class_texts.KINDS`.
+        because: Why that one, in words.
     """
 
     about: dict[str, Json]
@@ -72,6 +80,8 @@ class Ablation:
     differences: dict[str, dict[str, dict[str, Json]]]
     is_kept: bool
     verdict: str
+    chosen: str
+    because: str
 
 
 def ablate(
@@ -80,6 +90,7 @@ def ablate(
     embed_texts: Callable[[Sequence[str]], FloatArray],
     asked: Asked,
     *,
+    checkpoint: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Ablation:
     """Return what each kind of class text is worth, at equal numbers of texts.
@@ -87,54 +98,83 @@ def ablate(
     Args:
         items: Labelled.
         lines: Of each of their classes, the sentences that a language model wrote.
-        embed_texts: Texts to unit-length embeddings of the space, shape (M, D).
+        embed_texts: Texts to unit-length embeddings of the space, shape (M, D); called once.
         asked: What is asked.
-        progress: Called with the seeds done and their number.
+        checkpoint: A folder in which finished seeds are kept until the end: interrupted, the same
+            ablation goes on there.
+        progress: Called with the arms done, over all seeds, and their number.
 
     Raises:
-        InvalidInputError: A class has no sentence, or there are too few classes.
+        InvalidInputError: A class has no sentence.
+        ArtifactError: The folder cannot be written.
     """
     mine = {name: lines.get(name, ()) for name in items.classes}
-    seen: dict[str, list[Outcome]] = defaultdict(list)
-    unseen: dict[str, list[Outcome]] = defaultdict(list)
-    together: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
-    chances: list[tuple[float, float]] = []
-    k = 0
-    for done, seed in enumerate(asked.seeds):
-        split = split_classes(items, seed=seed)
-        run = _Run(items, split, seed, asked.method)
-        texts = text_arms(
+    texts: dict[int, Texts] = {
+        seed: text_arms(
             mine, medium=asked.medium, domain=asked.domain, seed=seed, n_lines=asked.n_lines
         )
-        k = len(next(iter(texts["class name"].values())))
-        points = {arm: _points(each, items.classes, embed_texts) for arm, each in texts.items()}
-        points[ORTHOGONAL] = run.orthogonal(points[LLM].shape[1])
-        for arm, each in points.items():
-            found = run.ask(each)
-            seen[arm].append(found.seen)
-            unseen[arm].append(found.unseen)
-            together[arm].append((found.harmonic, found.raw, found.penalty))
-        seen[PROBE].append(run.probe())
-        chances.append((1 / int(split.is_seen.sum()), 1 / int((~split.is_seen).sum())))
-        if progress is not None:
-            progress(done + 1, len(asked.seeds))
-    rows = [
-        {
-            "arm": arm,
-            "unseen": told(summary(unseen[arm])) if arm in unseen else None,
-            "seen": told(summary(seen[arm])),
-            "harmonic": _mean(together[arm], 0) if arm in together else None,
-            "harmonic_uncalibrated": _mean(together[arm], 1) if arm in together else None,
-        }
-        for arm in seen
-    ]
-    compared = {
-        kind: {
-            arm: difference(outcomes[LLM], other) for arm, other in outcomes.items() if arm != LLM
-        }
-        for kind, outcomes in (("unseen", unseen), ("seen", seen))
+        for seed in asked.seeds
     }
-    is_kept, verdict = _verdict(compared["unseen"])
+    vectors = _Vectors(texts, embed_texts)
+    kept = _Kept(checkpoint, items, texts, asked)
+    n_arms = len(next(iter(texts.values()))) + 2  # random points, and the probe
+    answered: dict[str, list[Answered]] = defaultdict(list)
+    for place, seed in enumerate(asked.seeds):
+        run = SeedRun(items, seed, asked.method)
+        known = kept.load(seed)
+
+        def tell(n_done: int, place: int = place) -> None:
+            if progress is not None:
+                progress(place * n_arms + n_done, len(asked.seeds) * n_arms)
+
+        found = (
+            {arm: run.read(each) for arm, each in known.items()}
+            if known is not None
+            else _answers(run, texts[seed], vectors, items.classes, tell)
+        )
+        kept.save(seed, found)
+        for arm, each in found.items():
+            answered[arm].append(each)
+        tell(n_arms)
+    n_texts = len(next(iter(texts[asked.seeds[0]][LLM].values())))
+    made = _told(asked, items, answered, n_texts=n_texts)
+    kept.clear()
+    return made
+
+
+def _answers(
+    run: SeedRun,
+    texts: Mapping[str, Mapping[str, Sequence[str]]],
+    vectors: "_Vectors",
+    classes: Sequence[str],
+    tell: Callable[[int], None],
+) -> dict[str, Answered]:
+    found: dict[str, Answered] = {}
+    for arm, each in texts.items():
+        found[arm] = run.ask(mean_points(each, classes, vectors.of))
+        tell(len(found))
+    found[ORTHOGONAL] = run.ask(run.orthogonal(vectors.dim))
+    tell(len(found))
+    return {**found, PROBE: run.probe()}
+
+
+def _told(
+    asked: Asked,
+    items: LabelledItems,
+    answered: Mapping[str, Sequence[Answered]],
+    *,
+    n_texts: int,
+) -> Ablation:
+    """Return the tables of all answers, and what they decide."""
+    seen = {arm: [each.seen for each in answers] for arm, answers in answered.items()}
+    unseen: dict[str, list[Outcome]] = {}
+    for arm, answers in answered.items():
+        found = [each.unseen for each in answers if each.unseen is not None]
+        if found:
+            unseen[arm] = found
+    verdict = judge(unseen)
+    is_seen = SeedRun(items, asked.seeds[0], asked.method).split.is_seen
+    n_seen, n_unseen = int(is_seen.sum()), int((~is_seen).sum())
     return Ablation(
         about={
             "data": asked.data,
@@ -148,120 +188,103 @@ def ablate(
             "seeds": list(asked.seeds),
             "items": len(items.labels),
             "classes": len(items.classes),
-            "unseen_classes": int((~split.is_seen).sum()),
-            "lines_per_class": k,
-            "chance_seen": round(float(np.mean([each for each, _ in chances])), 4),
-            "chance_unseen": round(float(np.mean([each for _, each in chances])), 4),
+            "unseen_classes": n_unseen,
+            "lines_per_class": n_texts,
+            "chance_seen": round(1 / n_seen, 4),
+            "chance_unseen": round(1 / n_unseen, 4) if n_unseen else None,
             "split_by": "group" if items.groups is not None else "item",
         },
-        rows=rows,
+        rows=[
+            {
+                "arm": arm,
+                "unseen": told(summary(unseen[arm])) if arm in unseen else None,
+                "seen": told(summary(seen[arm])),
+                "harmonic": _mean([each.harmonic for each in answers]),
+                "harmonic_uncalibrated": _mean([each.raw for each in answers]),
+            }
+            for arm, answers in answered.items()
+        ],
         differences={
-            kind: {arm: told(found) for arm, found in each.items()}
-            for kind, each in compared.items()
+            kind: {
+                arm: told(difference(outcomes[LLM], other))
+                for arm, other in outcomes.items()
+                if arm != LLM
+            }
+            for kind, outcomes in (("unseen", unseen), ("seen", seen))
         },
-        is_kept=is_kept,
-        verdict=verdict,
+        is_kept=verdict.is_kept,
+        verdict=verdict.words,
+        chosen=verdict.chosen,
+        because=verdict.because,
     )
 
 
-def _verdict(compared: Mapping[str, Summary]) -> tuple[bool, str]:
-    """Return whether LLM text is kept, and why, in words."""
-    failed = [arm for arm in KEPT_OVER if not compared[arm].low > 0]
-    of = failed[0] if failed else min(KEPT_OVER, key=lambda arm: compared[arm].mean)
-    found = compared[of]
-    points = f"{100 * found.mean:+.1f} points over {_THE[of]} "
-    points += f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
-    if failed:
-        return False, f"LLM text is not kept: {points} on unseen classes"
-    return True, f"LLM text is kept: {points} on unseen classes"
+class _Vectors:
+    """The embeddings of all texts of all seeds, each made once."""
 
-
-_THE = {"domain word": "the domain word", "shared random words": "shared random words"}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    seen: Outcome
-    unseen: Outcome
-    harmonic: float
-    raw: float
-    penalty: float
-
-
-class _Run:
-    """One seed: what is trained on, and heads towards whatever points."""
-
-    def __init__(self, items: LabelledItems, split: Split, seed: int, method: Method) -> None:
-        self._items, self._split, self._seed, self._method = items, split, seed, method
-        self._path = RidgePath.of(items.inputs[split.train])
-
-    def orthogonal(self, dim: int) -> FloatArray:
-        """Return random points, each at right angles to the others while there is room, (C, D)."""
-        generator = np.random.default_rng(self._seed)
-        blocks, left = [], len(self._items.classes)
-        while left > 0:
-            basis, _ = np.linalg.qr(generator.normal(size=(dim, dim)))
-            blocks.append(basis.T[:left])
-            left -= dim
-        points: FloatArray = np.concatenate(blocks).astype(np.float32)
-        return points
-
-    def ask(self, points: FloatArray) -> _Found:
-        """Return what a head towards points, shape (C, D), finds among seen and unseen classes."""
-        items, split = self._items, self._split
-        head = fit_seen(
-            items, points, split, Aligner(method=self._method, seed=self._seed), path=self._path
+    def __init__(
+        self, texts: Mapping[int, Texts], embed_texts: Callable[[Sequence[str]], FloatArray]
+    ) -> None:
+        distinct = dict.fromkeys(
+            text
+            for arms in texts.values()
+            for classes in arms.values()
+            for each in classes.values()
+            for text in each
         )
-        embeddings = head.embed(items.inputs, items.prior)
+        self._rows = {text: row for row, text in enumerate(distinct)}
+        self._vectors = embed_texts(list(distinct))
+        self.dim = self._vectors.shape[1]
 
-        def right(rows: np.ndarray, classes: np.ndarray) -> Outcome:
-            scores = hub_free(head, embeddings[rows], points[classes])
-            return self._outcome(classes[scores.argmax(axis=1)], rows)
-
-        everyone = np.concatenate([split.seen, split.unseen])
-        scores = hub_free(head, embeddings[everyone], points)
-        raw, both = (
-            seen_unseen(scores, items.labels[everyone], split.is_seen, penalty=penalty).harmonic
-            for penalty in (0.0, head.seen_penalty)
-        )
-        return _Found(
-            right(split.seen, np.flatnonzero(split.is_seen)),
-            right(split.unseen, np.flatnonzero(~split.is_seen)),
-            both,
-            raw,
-            head.seen_penalty,
-        )
-
-    def probe(self) -> Outcome:
-        """Return what a linear probe finds among seen classes: labels, and no text at all."""
-        items, split = self._items, self._split
-        classes = np.unique(items.labels[split.train])
-        standard = (items.inputs - self._path.mean) / self._path.scale
-        weight, bias = linear_probe(
-            standard[split.train],
-            np.searchsorted(classes, items.labels[split.train]),
-            n_classes=len(classes),
-        )
-        answers = classes[(standard[split.seen] @ weight + bias).argmax(axis=1)]
-        return self._outcome(answers, split.seen)
-
-    def _outcome(self, answers: np.ndarray, rows: np.ndarray) -> Outcome:
-        right = answers == self._items.labels[rows]
-        clusters = np.array(self._items.classes)[self._items.labels[rows]]
-        return Outcome(right.astype(np.float64), clusters)
+    def of(self, text: str) -> FloatArray:
+        """Return the embedding of a text, shape (D,)."""
+        vector: FloatArray = self._vectors[self._rows[text]]
+        return vector
 
 
-def _points(
-    texts: Mapping[str, Sequence[str]],
-    classes: Sequence[str],
-    embed_texts: Callable[[Sequence[str]], FloatArray],
-) -> FloatArray:
-    """Return the mean of each class's texts, unit length, shape (C, D)."""
-    flat = [text for name in classes for text in texts[name]]
-    distinct = list(dict.fromkeys(flat))
-    vectors = dict(zip(distinct, embed_texts(distinct), strict=True))
-    return unit(np.stack([np.mean([vectors[t] for t in texts[name]], axis=0) for name in classes]))
+class _Kept:
+    """The seeds that are done, a file each; what belongs to another ablation is not used."""
+
+    def __init__(
+        self, folder: Path | None, items: LabelledItems, texts: Mapping[int, Texts], asked: Asked
+    ) -> None:
+        digest = hashlib.sha256(json.dumps([asdict(asked), texts], sort_keys=True).encode())
+        arrays = [items.inputs, items.labels, items.prior, items.groups]
+        for array in arrays:
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        self._key = digest.hexdigest()
+        self._folder = None if folder is None else folder / self._key[:16]
+
+    def load(self, seed: int) -> dict[str, dict[str, Json]] | None:
+        """Return what arms answered under a seed, None if that is not known."""
+        if self._folder is None or not self._place(seed).is_file():
+            return None
+        try:
+            kept = json.loads(self._place(seed).read_text(encoding="utf-8"))
+            answers: dict[str, dict[str, Json]] = kept["answers"]
+        except (ValueError, KeyError, TypeError, OSError):
+            return None  # it is measured again, which is the remedy
+        return answers if kept.get("key") == self._key else None
+
+    def save(self, seed: int, answered: Mapping[str, Answered]) -> None:
+        """Keep what arms answered under a seed."""
+        if self._folder is None:
+            return
+        answers = {arm: each.to_json() for arm, each in answered.items()}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"key": self._key, "answers": answers})
+        write_file(self._place(seed), text.encode())
+
+    def clear(self) -> None:
+        """Remove what was kept: the ablation is done."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _place(self, seed: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"seed-{seed}.json"
 
 
-def _mean(rows: Sequence[tuple[float, ...]], column: int) -> float:
-    return round(float(np.mean([row[column] for row in rows])), 4)
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None

@@ -5,15 +5,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 
 from unibind import artifact
-from unibind.evaluation.ablation import LLM, Ablation
+from unibind.evaluation.ablation import Ablation
+from unibind.knowledge.class_texts import LLM
 from unibind.types import Json
 
-__all__ = ["draw", "markdown", "write_card"]
+__all__ = ["draw", "markdown", "read_card", "write_card"]
 
 KIND = "model-card"
 FORMAT_VERSION = 1
+
+_MADE_FROM = (
+    "data", "modality", "encoder", "space", "knowledge", "medium", "domain", "method", "seeds"
+)  # fmt: skip
+_FEW_CLASSES = 20
 
 
 def write_card(ablation: Ablation, path: Path) -> None:
@@ -31,6 +38,16 @@ def write_card(ablation: Ablation, path: Path) -> None:
         (folder / "card.png").write_bytes(draw(ablation))
 
 
+def read_card(path: Path) -> Ablation:
+    """Return the ablation of a card that `write_card` wrote.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    artifact.verify(path, kind=KIND, format_version=FORMAT_VERSION)
+    return Ablation(**json.loads((path / "card.json").read_text(encoding="utf-8")))
+
+
 def markdown(ablation: Ablation) -> str:
     """Return the card as Markdown."""
     about = ablation.about
@@ -38,6 +55,10 @@ def markdown(ablation: Ablation) -> str:
         f"# {about['modality']} in {about['data']}",
         "",
         f"**{ablation.verdict}.**",
+        "",
+        f"Stands for a class by this ablation: **{ablation.chosen}** ({ablation.because}).",
+        "",
+        "![accuracy of each text](card.png)",
         "",
         f"{about['items']} items of {about['classes']} classes, of which {about['unseen_classes']} "
         f"are unseen by the head in each of {len(about['seeds'])} seeds; split by "
@@ -48,7 +69,7 @@ def markdown(ablation: Ablation) -> str:
         "",
         "| class text | unseen | 95 % | seen | 95 % | H | H without |",
         "|---|---|---|---|---|---|---|",
-        f"| chance | {about['chance_unseen']:.3f} | | {about['chance_seen']:.3f} | | | |",
+        f"| chance | {_number(about['chance_unseen'])} | | {about['chance_seen']:.3f} | | | |",
         *(_row(row) for row in ablation.rows),
         "",
         "LLM text less the others, paired over items:",
@@ -61,13 +82,11 @@ def markdown(ablation: Ablation) -> str:
         "points as well. The probe sees labels, and no text; it has nothing to say of unseen "
         "classes. What the encoder itself was trained on is not known to this card: *unseen* means "
         "unseen by the head.",
+        *_cautions(about),
         "",
         "| made from | |",
         "|---|---|",
-        *(
-            f"| {name.replace('_', ' ')} | {_plain(about[name])} |"
-            for name in ("data", "modality", "encoder", "space", "knowledge", "method", "seeds")
-        ),
+        *(f"| {name.replace('_', ' ')} | {_plain(about[name])} |" for name in _MADE_FROM),
         "",
     ]
     return "\n".join(lines)
@@ -83,6 +102,13 @@ def draw(ablation: Ablation) -> bytes:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
     for panel, kind in zip(panels, ("unseen", "seen"), strict=True):
+        chance = ablation.about[f"chance_{kind}"]
+        panel.set_yticks(range(len(rows)), [row["arm"] for row in rows], fontsize=8)
+        panel.tick_params(axis="x", labelsize=8)
+        panel.set_xlim(0, 1)
+        if chance is None:
+            panel.set_title(f"{kind} classes: none", fontsize=10)
+            continue
         for place, row in enumerate(rows):
             found = row[kind]
             if found is None:
@@ -90,13 +116,9 @@ def draw(ablation: Ablation) -> bytes:
             colour = "#2f6fde" if row["arm"] == LLM else "#9aa3b2"
             panel.barh(place, found["mean"], color=colour)
             panel.plot([found["low"], found["high"]], [place, place], color="#1a1a1a", linewidth=1)
-        chance = ablation.about[f"chance_{kind}"]
         panel.axvline(chance, color="#c0392b", linestyle=":", linewidth=1)
         panel.set_title(f"{kind} classes (chance {chance:.3f})", fontsize=10)
-        panel.set_xlim(left=0)
-        panel.set_yticks(range(len(rows)), [row["arm"] for row in rows], fontsize=8)
-        panel.tick_params(axis="x", labelsize=8)
-    figure.suptitle(ablation.verdict, fontsize=10)
+    figure.suptitle("\n".join(wrap(ablation.verdict, 100)), fontsize=10)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
     return stream.getvalue()
@@ -123,6 +145,26 @@ def _difference(arm: str, ablation: Ablation) -> str:
             f"{found['mean']:+.3f}", f"{found['low']:+.3f} to {found['high']:+.3f}"
         ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def _cautions(about: Mapping[str, Json]) -> list[str]:
+    """Return what a reader must know of a small set."""
+    told = []
+    if about["classes"] < _FEW_CLASSES:
+        told.append(
+            f"With {about['classes']} classes the intervals are too narrow: a bootstrap draws from "
+            "classes, and so few of them do not stand for others. Take them as a hint."
+        )
+    if about["split_by"] == "item":
+        told.append(
+            "Items that belong together (one maker, one session) were not kept apart, so seen "
+            "classes may look better than new recordings of them would."
+        )
+    return [line for each in told for line in ("", each)]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _plain(value: Json) -> str:

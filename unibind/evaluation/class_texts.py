@@ -6,42 +6,28 @@ import numpy as np
 
 from unibind.errors import InvalidInputError
 from unibind.evaluation.names import plain_name
+from unibind.knowledge.class_texts import LLM, NAME, TEMPLATES, WORD, templated, with_domain
 
-__all__ = ["ARMS", "KEPT_OVER", "text_arms"]
+__all__ = ["ARMS", "KEPT_OVER", "MOST_LINES", "RANDOM", "text_arms"]
+
+RANDOM = "shared random words"
 
 ARMS = (
-    "class name",
-    "hand templates",
-    "domain word",
-    "shared random words",
-    "LLM",
+    NAME,
+    TEMPLATES,
+    WORD,
+    RANDOM,
+    LLM,
     "LLM of the wrong class",
     "LLM scrambled",
     "LLM without the class's name",
     "LLM + random",
 )
 
-KEPT_OVER = ("domain word", "shared random words")
+KEPT_OVER = (WORD, RANDOM)
 """LLM text is the default only where it beats both of these with an interval above 0."""
 
-_TEMPLATES = (
-    "a {medium} of a {name}.",
-    "a good {medium} of a {name}.",
-    "a bad {medium} of a {name}.",
-    "a clear {medium} of a {name}.",
-    "a small {medium} of a {name}.",
-    "a large {medium} of a {name}.",
-    "one {medium} of one {name}.",
-    "a {medium} of the {name}.",
-    "an example of a {name}.",
-    "a typical {name}.",
-    "a {medium} that shows a {name}.",
-    "a close {medium} of a {name}.",
-    "a distant {medium} of a {name}.",
-    "a simple {medium} of a {name}.",
-    "a strange {medium} of a {name}.",
-    "this is a {name}.",
-)
+MOST_LINES = len(templated("", ""))
 
 
 def text_arms(
@@ -54,48 +40,47 @@ def text_arms(
 ) -> dict[str, dict[str, list[str]]]:
     """Return for each arm each class's texts, equally many of them in every arm.
 
+    A language model's sentences stand beside the class's name, as they do in use; without the name
+    they are an arm of their own.
+
     Args:
         lines: Of each class, the sentences that a language model wrote.
         medium: What the items are, for templates: ``"picture"``, ``"recording"``.
         domain: What the classes are, in a word: ``"thing"``, ``"bird"``, ``"machine sound"``.
         seed: Of random words, of the wrong class and of scrambling.
-        n_lines: K; by default as many as the class with the fewest has, 16 at most.
+        n_lines: K, at least 2, for the name is one of them; by default as many as the class with
+            the fewest sentences has, 16 at most.
 
     Raises:
         InvalidInputError: There are fewer than two classes, or one has too few sentences.
     """
     fewest = min((len(each) for each in lines.values()), default=0)
-    k = min(fewest, len(_TEMPLATES)) if n_lines is None else n_lines
-    if len(lines) < 2 or not 1 <= k <= min(fewest, len(_TEMPLATES)):
+    most = min(fewest + 1, MOST_LINES)
+    k = most if n_lines is None else n_lines
+    if len(lines) < 2 or not 2 <= k <= most:
         raise InvalidInputError(
-            f"{k} lines of each of {len(lines)} classes; at least 2 classes with 1 to "
-            f"{min(fewest, len(_TEMPLATES))} lines were needed: the class with the fewest has "
+            f"{k} texts of each of {len(lines)} classes; at least 2 classes, and of each its name "
+            f"and 1 to {MOST_LINES - 1} sentences were needed: the class with the fewest has "
             f"{fewest}"
         )
     generator = np.random.default_rng(seed)
     names = list(lines)
-    written = {name: list(lines[name])[:k] for name in names}
+    written = {name: [name, *lines[name]][:k] for name in names}
     words = sorted({word for each in lines.values() for line in each for word in _words(line)})
     shared = [" ".join(generator.choice(words, size=2)) for _ in range(k)]
-    step = int(
-        generator.integers(1, len(names))
-    )  # a shift by any number of places has no fixed one
-    random = {name: [f"a {medium} of a {name}, {each}." for each in shared] for name in names}
+    step = int(generator.integers(1, len(names)))  # shifted by any number, no class keeps its own
+    in_templates = {name: templated(name, medium)[:k] for name in names}
+    random = {
+        name: [f"{each[0].rstrip('.')}, {chosen}." for chosen in shared]
+        for name, each in in_templates.items()
+    }
     half = (k + 1) // 2
     return {
-        "class name": {name: [name] * k for name in names},
-        "hand templates": {
-            name: [t.format(medium=medium, name=name) for t in _TEMPLATES[:k]] for name in names
-        },
-        "domain word": {
-            name: [
-                f"{t.format(medium=medium, name=name).rstrip('.')}, a kind of {domain}."
-                for t in _TEMPLATES[:k]
-            ]
-            for name in names
-        },
-        "shared random words": random,
-        "LLM": written,
+        NAME: {name: [name] * k for name in names},
+        TEMPLATES: in_templates,
+        WORD: {name: with_domain(each, domain) for name, each in in_templates.items()},
+        RANDOM: random,
+        LLM: written,
         "LLM of the wrong class": {
             name: written[names[(place + step) % len(names)]] for place, name in enumerate(names)
         },
@@ -104,10 +89,15 @@ def text_arms(
             for name in names
         },
         "LLM without the class's name": {
-            name: [_without(line, name) for line in written[name]] for name in names
+            name: [_without(line, name) for line in _round(lines[name], k)] for name in names
         },
         "LLM + random": {name: written[name][:half] + random[name][: k - half] for name in names},
     }
+
+
+def _round(lines: Sequence[str], k: int) -> list[str]:
+    """Return k lines; where there are fewer, the first ones again."""
+    return [lines[place % len(lines)] for place in range(k)]
 
 
 def _words(line: str) -> list[str]:

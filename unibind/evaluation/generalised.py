@@ -19,7 +19,13 @@ from unibind.alignment.targets import Targets
 from unibind.alignment.unknown import outside
 from unibind.evaluation.bootstrap import Outcome, Summary, summary
 from unibind.evaluation.labelled import LabelledItems, Split, split_classes
-from unibind.evaluation.reliability import auroc, calibration_error, calibration_floor
+from unibind.evaluation.reliability import (
+    auroc,
+    calibration_error,
+    calibration_floor,
+    calibration_interval,
+    debiased_calibration_error,
+)
 from unibind.types import FloatArray, IntArray, Json, ProgressCallback
 
 __all__ = ["Generalised", "evaluate", "fit_seen", "hub_free", "points_of", "told"]
@@ -32,11 +38,13 @@ class Generalised:
     """What was measured, means over seeds.
 
     Attributes:
-        accuracy: Among seen classes only, and among unseen ones only, with intervals over classes.
+        accuracy: Among seen classes only, and among unseen ones only, with intervals over classes;
+            None for unseen ones where there are fewer than 4 classes, for then none is left out.
         together: All classes being candidates: seen, unseen and harmonic mean, with the penalty
             of seen classes (calibrated) and without it.
-        calibration_error: Of the likeliest class's probability, by what the list holds, with the
-            floor that perfect probabilities would show.
+        calibration_error: Of the likeliest class's probability, by what the list holds, with its
+            interval over classes, the floor that perfect probabilities would show, and the error
+            less what chance adds.
         unknown: Half of the classes listed: AUROC of being none of them, how many items of listed
             classes are called unknown, and how many of the others.
         n_classes: Of all, and of these unseen.
@@ -76,18 +84,19 @@ def evaluate(
     points = points_of(items, centers)
     together: dict[str, list[list[float]]] = defaultdict(list)
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
-    believed: dict[str, list[tuple[FloatArray, npt.NDArray[np.bool_]]]] = defaultdict(list)
+    believed: dict[str, list[_Believed]] = defaultdict(list)
     outsiders, sizes = [], []
     for done, seed in enumerate(seeds):
         split = split_classes(items, seed=seed)
         head = fit_seen(items, points, split, aligner or Aligner(seed=seed))
         run = _Run(items, points, split, head)
-        for rule, penalty in (("uncalibrated", 0.0), ("calibrated", head.seen_penalty)):
+        rules = (("uncalibrated", 0.0), ("calibrated", head.seen_penalty))
+        for rule, penalty in rules if len(split.unseen) else ():
             rows = np.concatenate([split.seen, split.unseen])
             both = seen_unseen(run.scores(rows), items.labels[rows], split.is_seen, penalty=penalty)
             together[rule].append([both.seen, both.unseen, both.harmonic])
         for kind, belief, right, labels in run.beliefs():
-            believed[kind].append((belief, right))
+            believed[kind].append((belief, right, labels))
             outcomes[kind].append(Outcome(right.astype(np.float64), labels))
         found = run.unknown(centers, seed)
         if found is not None:
@@ -97,7 +106,10 @@ def evaluate(
             progress(done + 1, len(seeds))
     n_unseen = int((~split.is_seen).sum())
     return Generalised(
-        accuracy={kind: told(summary(outcomes[kind])) for kind in ("seen", "unseen")},
+        accuracy={
+            kind: told(summary(outcomes[kind])) if kind in outcomes else None
+            for kind in ("seen", "unseen")
+        },
         together={
             rule: dict(
                 zip(
@@ -195,7 +207,7 @@ class _Run:
             ("unseen", split.unseen, np.flatnonzero(~split.is_seen)),
             ("mixed", everyone, every_class),
         )
-        for kind, rows, classes in asked:
+        for kind, rows, classes in asked if len(split.unseen) else asked[:1]:
             scores = self.scores(rows, classes)
             if kind == "mixed":
                 penalty = np.float32(self._head.seen_penalty)
@@ -206,12 +218,15 @@ class _Run:
         return told
 
     def unknown(self, centers: ClassCenters, seed: int) -> tuple[float, float, float] | None:
-        """Return AUROC, false alarms and detections where half of the classes are listed."""
+        """Return AUROC, false alarms and detections where half of the classes are listed.
+
+        None where that cannot be asked: so few classes were trained on that all are listed.
+        """
         split, n_classes = self._split, len(self._points)
         listed = np.sort(np.random.default_rng(seed).permutation(n_classes)[: n_classes // 2])
         rows = np.concatenate([split.seen, split.unseen])
         inside = np.isin(self._items.labels[rows], listed)
-        if inside.all() or not inside.any():
+        if inside.all() or not inside.any() or split.is_seen[listed].sum() == split.is_seen.sum():
             return None
         place = {label: c for c, label in enumerate(centers.labels)}
         names = tuple(self._items.classes[c] for c in listed)
@@ -238,13 +253,20 @@ def told(found: Summary) -> dict[str, Json]:
     }
 
 
-def _errors(
-    believed: Sequence[tuple[FloatArray, npt.NDArray[np.bool_]]],
-) -> dict[str, float | int]:
-    belief = np.concatenate([each for each, _ in believed])
-    right = np.concatenate([each for _, each in believed])
+_Believed = tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.str_]]
+"""Belief in the likeliest class of each item, whether it is right, and the item's own class."""
+
+
+def _errors(believed: Sequence[_Believed]) -> dict[str, float | int]:
+    belief, right, labels = (np.concatenate(parts) for parts in zip(*believed, strict=True))
+    low, high = calibration_interval(belief, right, np.unique(labels, return_inverse=True)[1])
     return {
         "error": round(calibration_error(belief, right), 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
         "floor": round(calibration_floor(belief), 4),
+        "debiased": round(debiased_calibration_error(belief, right), 4),
+        "believed": round(float(belief.mean()), 4),
+        "right": round(float(right.mean()), 4),
         "n": len(belief),
     }

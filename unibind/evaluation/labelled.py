@@ -9,9 +9,11 @@ import numpy.typing as npt
 from unibind.errors import InvalidInputError
 from unibind.types import FloatArray, IntArray, SpaceId
 
-__all__ = ["MIN_CLASSES", "LabelledItems", "Split", "split_classes"]
+__all__ = ["MIN_CLASSES", "MIN_SPLIT", "LabelledItems", "Split", "split_classes"]
 
-MIN_CLASSES = 6
+MIN_CLASSES = 2
+MIN_SPLIT = 4
+"""Of how many classes some can be left out: two to choose between, and two to train on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,7 @@ class LabelledItems:
         """Return the items of classes that have enough of them.
 
         Raises:
-            InvalidInputError: Fewer than 6 classes have as many, or not one input each.
+            InvalidInputError: Fewer than 2 classes have as many, or not one input each.
         """
         if len(names) != len(inputs):
             raise InvalidInputError(f"{len(inputs)} items with {len(names)} labels; one is needed")
@@ -60,8 +62,8 @@ class LabelledItems:
         kept = found[counts >= min_items]
         if len(kept) < MIN_CLASSES:
             raise InvalidInputError(
-                f"{len(kept)} classes have {min_items} items or more; {MIN_CLASSES} are needed to "
-                "leave some out"
+                f"{len(kept)} of {len(found)} classes have {min_items} items or more; at least "
+                f"{MIN_CLASSES} are needed, and {MIN_SPLIT} to leave some out"
             )
         rows = np.flatnonzero(np.isin(np.array(names), kept))
         return cls(
@@ -97,6 +99,8 @@ def split_classes(
 ) -> Split:
     """Leave a third of the classes out, and a third of the items of the others.
 
+    Of fewer than 4 classes none is left out; of others at least two are, to choose between.
+
     Args:
         items: The items.
         seed: Of the draws.
@@ -106,7 +110,8 @@ def split_classes(
     generator = np.random.default_rng(seed)
     n_classes = len(items.classes)
     is_seen = np.ones(n_classes, dtype=bool)
-    is_seen[generator.permutation(n_classes)[: round(n_classes * unseen_share)]] = False
+    n_unseen = max(2, round(n_classes * unseen_share)) if n_classes >= MIN_SPLIT else 0
+    is_seen[generator.permutation(n_classes)[:n_unseen]] = False
     of_seen = np.flatnonzero(is_seen[items.labels])
     if items.groups is None:
         is_tested = generator.random(len(of_seen)) < test_share
@@ -114,7 +119,18 @@ def split_classes(
         names = np.unique(items.groups)
         tested = generator.permutation(names)[: max(1, round(len(names) * test_share))]
         is_tested = np.isin(items.groups[of_seen], tested)
+    if not is_tested.any() or is_tested.all():  # so few that chance drew nothing, or everything
+        is_tested = _every_other(items.labels[of_seen])
     train = of_seen[~is_tested]
     is_trained = np.isin(items.labels[of_seen], items.labels[train])  # one item may be all there is
     unseen = np.flatnonzero(~is_seen[items.labels])
     return Split(is_seen, train, of_seen[is_tested & is_trained], unseen)
+
+
+def _every_other(labels: IntArray) -> npt.NDArray[np.bool_]:
+    """Return which rows are tested: of each class every second one, shape (N,)."""
+    place = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = np.arange(len(rows))
+    return place % 2 == 1
