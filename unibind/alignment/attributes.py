@@ -229,7 +229,8 @@ class ClassAttributes:
         name = (
             kind.name.removesuffix("_" + kind.name.rsplit("_", 1)[-1]) if kind.unit else kind.name
         )
-        return f"{name.replace('_', ' ')} {value:.3g}{unit} (expected {low:.3g} to {high:.3g})"
+        expected = f"expected {_short(low)} to {_short(high)}" if np.isfinite(low) else "no range"
+        return f"{name.replace('_', ' ')} {_short(value)}{unit} ({expected})"
 
 
 def _log_bell(
@@ -238,6 +239,11 @@ def _log_bell(
     """Return the log of a normal density, but for its constant."""
     density: npt.NDArray[np.float64] = -0.5 * ((values - middle) / spread) ** 2 - np.log(spread)
     return density
+
+
+def _short(value: float) -> str:
+    """Return a number to three digits, and large ones as people write them: 1,280."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _on_scale(values: npt.NDArray[Any], kind: Attribute) -> npt.NDArray[np.float64]:

@@ -62,8 +62,9 @@ def as_reasons(parts: Sequence[Part], *, n_lines: int = N_LINES) -> tuple[Reason
     total = sum(abs(part.value) for part in parts)
     if not total:
         return ()
-    lines = [part for part in parts if part.source == "description"]
+    telling = [part for part in parts if part.value]
+    lines = [part for part in telling if part.source == "description"]
     kept = sorted(lines, key=lambda part: -part.value)[:n_lines]
-    kept += [part for part in parts if part.source != "description" and part.value]
+    kept += [part for part in telling if part.source != "description"]
     kept.sort(key=lambda part: -abs(part.value))
     return tuple(Reason(part.text, part.value / total, part.source) for part in kept)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["classify", "read_class_names"]
 
 _BAR_WIDTH = 20
-_N_REASONS = 3
+_N_REASONS = 5
 
 
 def classify(
@@ -67,6 +67,13 @@ def classify(
         str | None,
         typer.Option(help="Let only the space or only attributes speak: space, attributes."),
     ] = None,
+    texts: Annotated[
+        str | None,
+        typer.Option(
+            help="With --knowledge, what stands for a class: class name, hand templates, domain "
+            "word, LLM; by default what the modality's ablation chose."
+        ),
+    ] = None,
     space: SpaceOption = "mini",
     as_json: AsJson = False,
 ) -> None:
@@ -86,6 +93,7 @@ def classify(
             "top": top,
             "explain": explain,
             "unknown": unknown,
+            "texts": texts,
             **({} if evidence is None else {"evidence": [evidence]}),
         }
         ranked, bad = _classify(engine, items, asked)
@@ -207,7 +215,10 @@ def _print(results: Sequence[dict[str, Json]]) -> None:
             share = row["probability"]
             bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH, complete_style="cyan")
             table.add_row(f"{share:.1%}", bar, Text(printable(row["label"])))
-            for reason in row.get("reasons", [])[:_N_REASONS]:
-                told = Text(f"{reason['share']:+.0%} {printable(reason['text'])}", style="dim")
+            reasons = row.get("reasons", [])
+            for reason in reasons[:_N_REASONS]:
+                # Of a single reason the share says nothing.
+                share = f"{reason['share']:+.0%} " if len(reasons) > 1 else ""
+                told = Text(share + printable(reason["text"]), style="dim")
                 table.add_row("", "", told)
         console.print(table)

@@ -18,10 +18,12 @@ from unibind.alignment.space import Space
 from unibind.alignment.unknown import Outside, outside
 from unibind.encoders.pipeline import Failure
 from unibind.engine.judging import with_reasons, with_unknown
-from unibind.engine.measuring import Measured, measure
+from unibind.engine.measuring import Measured, measurable, measure
+from unibind.engine.recipes import class_texts_of
 from unibind.engine.senses import Senses
 from unibind.errors import InvalidInputError
 from unibind.knowledge.base import KnowledgeBase, open_base
+from unibind.knowledge.class_texts import ClassTexts
 from unibind.types import FloatArray, IntArray, Json, Prediction, ProgressCallback
 
 __all__ = ["EVIDENCE", "Classified", "Classifier"]
@@ -108,6 +110,7 @@ class Classifier:
         knowledge: str | Path | KnowledgeBase | None = None,
         selection: str = "all",
         n_centers: int | None = None,
+        texts: ClassTexts | None = None,
     ) -> ClassCenters:
         """Return class centers; see `Engine.centers`."""
         if knowledge is None:
@@ -116,18 +119,19 @@ class Classifier:
                     "give classes=[...] or knowledge=NAME: nothing to choose from"
                 )
             check_labels(classes)
-            texts = [[name] for name in classes]
+            told = [[name] for name in classes]
         else:
             base = knowledge if isinstance(knowledge, KnowledgeBase) else open_base(knowledge)
             classes = base.classes if classes is None else classes
             check_labels(classes)
-            texts = [[name, *base.texts(name)] for name in classes]
+            spoken = ClassTexts() if texts is None else texts
+            told = [spoken.of(name, base.texts(name)) for name in classes]
             # Who serves asks the same base again and again, and it has thousands of sentences.
-            known = (base.content_id, tuple(classes), selection, n_centers)
+            known = (base.content_id, tuple(classes), selection, n_centers, spoken)
             if base.content_id and known in self._made:
                 return self._made[known]
-        vectors = self._senses.embed_texts([text for lines in texts for text in lines])
-        ends = np.cumsum([len(lines) for lines in texts])[:-1]
+        vectors = self._senses.embed_texts([text for lines in told for text in lines])
+        ends = np.cumsum([len(lines) for lines in told])[:-1]
         centers = ClassCenters.from_lines(
             classes,
             np.split(vectors, ends),
@@ -153,6 +157,7 @@ class Classifier:
         top: int | None = None,
         explain: bool = False,
         unknown: float | None = None,
+        texts: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Classified:
         """Return the classes of the items that work; see `Engine.classify_each`."""
@@ -161,14 +166,16 @@ class Classifier:
                 f"evidence {sorted(evidence)}; any of {', '.join(EVIDENCE)} was needed"
             )
         base = open_base(knowledge) if isinstance(knowledge, str | Path) else knowledge
-        centers = self.centers(classes=classes, knowledge=base)
+        spoken = class_texts_of(modality, texts)
+        centers = self.centers(classes=classes, knowledge=base, texts=spoken)
         measured = None
         if "attributes" in evidence and base is not None:
             measured = measure(modality, items, base, classes=centers.labels, options=options)
         is_measured = measured is not None and measured.says_anything
-        reaches = self._senses.has(modality) and self._senses.reaches(modality)
+        has = self._senses.has(modality)
+        leads = has and (self._senses.reaches(modality) or self._is_taught(modality, centers))
         lines = _lines(centers, base)
-        if "space" not in evidence or (is_measured and not reaches):
+        if "space" not in evidence or (is_measured and not leads):
             if measured is None or not is_measured:
                 raise InvalidInputError(
                     f"no instrument measured anything of these {modality!r} items that the "
@@ -186,20 +193,24 @@ class Classifier:
             if explain:
                 predictions = with_reasons(predictions, None, centers, lines, measured=alone)
             return Classified(predictions, measured.rows, measured.failures)
+        if has and not leads:
+            raise InvalidInputError(self._lost(modality, base))
         encoded = self._senses.encode(modality, items, options=options, progress=progress)
-        embeddings = self._senses.place(modality, encoded.features)
+        embeddings = self._place(modality, encoded.features)
         read = None if measured is None else measured.of(encoded.rows)
         taught = self._taught(modality, embeddings, encoded.features, centers)
         weighed = self._weigh(modality, embeddings, centers, measured=read, taught=taught)
         predictions = weighed.decide(top)
         if unknown is not None:
-            found = self._outside(modality, embeddings, centers, base, unknown)
+            found = self._outside(modality, embeddings, centers, base, unknown, spoken)
             predictions = with_unknown(predictions, found)
         if explain:
+            # What the base says of a class is told also where its name alone decided.
+            described = self.centers(classes=centers.labels, knowledge=base)
             predictions = with_reasons(
                 predictions,
                 embeddings,
-                centers,
+                described,
                 lines,
                 measured=read,
                 measured_weight=weighed.measured_weight,
@@ -282,14 +293,37 @@ class Classifier:
     ) -> tuple[Examples, Seen, Seen] | None:
         """Return the examples of listed classes, the items and these where they are compared."""
         examples = self._senses.examples(modality)
-        if examples is None or not any(examples.of(centers.labels)):
+        if examples is None or not self._is_taught(modality, centers):
             return None
         items = Seen(embeddings, self._senses.looks(modality, features))
         shown = Seen(
-            self._senses.place(modality, examples.features),
+            self._place(modality, examples.features),
             self._senses.looks(modality, examples.features),
         )
         return examples, items, shown
+
+    def _is_taught(self, modality: str, centers: ClassCenters) -> bool:
+        examples = self._senses.examples(modality)
+        return examples is not None and any(examples.of(centers.labels))
+
+    def _place(self, modality: str, features: FloatArray) -> FloatArray:
+        """Return embeddings, shape (N, D); zero, near to no text, where only examples lead."""
+        if self._senses.reaches(modality):
+            return self._senses.place(modality, features)
+        return np.zeros((len(features), self._space.dim), dtype=np.float32)
+
+    def _lost(self, modality: str, base: KnowledgeBase | None) -> str:
+        """Return what to say where nothing leads from a modality's items to the classes."""
+        ways = [
+            self._senses.headless(modality),
+            "show it some examples of each class with `unibind teach FILE... --label NAME`",
+        ]
+        options = ", ".join(self._senses.encoder(modality).modality.options)
+        if modality in measurable() and base is None:
+            ways.append("give --knowledge everyday, whose ranges are measured")
+        elif modality in measurable() and options:
+            ways.append(f"say what the files do not, to be measured (--option NAME=...: {options})")
+        return "; or ".join(ways)
 
     def _outside(
         self,
@@ -298,6 +332,7 @@ class Classifier:
         centers: ClassCenters,
         base: KnowledgeBase | None,
         false_alarms: float,
+        texts: ClassTexts,
     ) -> Outside:
         head = self._senses.head(modality)
         if head is None:
@@ -306,7 +341,7 @@ class Classifier:
                 "with `unibind align`"
             )
         rest = [] if base is None else sorted(set(base.classes) - set(centers.labels))
-        others = self.centers(knowledge=base, classes=rest).points() if rest else None
+        others = self.centers(knowledge=base, classes=rest, texts=texts).points() if rest else None
         return outside(
             embeddings,
             centers,

@@ -90,17 +90,19 @@ def measure(
     ]
     if not fitting:
         return None
-    found = [encode_sources(_Reading(each), items, options=options) for each in fitting]
+    found = encode_sources(_Reading(fitting), items, options=options)
+    values = _at_their_places(found, len(items))
+    ends = np.cumsum([len(each.attributes) for each in fitting])[:-1]
     readings = tuple(
         (
             ClassAttributes.of(
                 base, each.sensor, classes=classes, attributes=list(each.attributes)
             ),
-            _at_their_places(encoded, len(items)),
+            columns,
         )
-        for each, encoded in zip(fitting, found, strict=True)
+        for each, columns in zip(fitting, np.split(values, ends, axis=1), strict=True)
     )
-    return Measured(tuple(classes), readings, found[0].rows, found[0].failures)
+    return Measured(tuple(classes), readings, found.rows, found.failures)
 
 
 def measured_targets(
@@ -141,14 +143,21 @@ def _at_their_places(encoded: Encoded, n_items: int) -> FloatArray:
 
 
 class _Reading:
-    """An instrument where an encoder is expected: its attributes are the features."""
+    """Instruments where an encoder is expected: their attributes, side by side, are the features.
+
+    So an item is decoded once for all of them.
+    """
 
     fingerprint = ""  # measurements are not cached
 
-    def __init__(self, instrument: Instrument) -> None:
-        self.modality = instrument.modality
-        self.dim = len(instrument.attributes)
-        self.encode = instrument.measure
+    def __init__(self, instruments: Sequence[Instrument]) -> None:
+        self._instruments = instruments
+        self.modality = instruments[0].modality
+        self.dim = sum(len(each.attributes) for each in instruments)
+
+    def encode(self, items: Sequence[Any]) -> FloatArray:
+        """Return what all of them measure on items, shape (N, A)."""
+        return np.concatenate([each.measure(items) for each in self._instruments], axis=1)
 
 
 @cache

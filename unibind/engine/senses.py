@@ -138,6 +138,13 @@ class Senses:
         encoder = self.encoder(modality)
         return isinstance(encoder, AlignedEncoder) and encoder.space == self.space.tower
 
+    def headless(self, modality: str) -> str:
+        """Return what to say of a modality that nothing leads from into the space."""
+        return (
+            f"{modality!r} has no head yet, and its encoder never learned names; train one "
+            f"with `unibind align --modality {modality} --data FOLDER`"
+        )
+
     def place(self, modality: str, features: FloatArray) -> FloatArray:
         """Return the embeddings of features, shape (N, F), unit length, shape (N, D).
 
@@ -145,10 +152,7 @@ class Senses:
             InvalidInputError: Nothing leads from these features into the space yet.
         """
         if not self.reaches(modality):
-            raise InvalidInputError(
-                f"{modality!r} has no head yet, and its encoder never learned names; train one "
-                f"with `unibind align --modality {modality} --data FOLDER`"
-            )
+            raise InvalidInputError(self.headless(modality))
         head, prior = self.head(modality), self.prior(modality)
         if head is not None:
             named = None if prior is None else prior.embed(features)
@@ -241,7 +245,7 @@ class Senses:
         without a head, as they are, or in the space if their tower is of it.
         """
         head = self.head(modality)
-        if head is None and self.prior(modality) is None:
+        if head is None and self.prior(modality) is None and self.reaches(modality):
             return self.place(modality, features)
         if head is None:
             return unit(self.head_inputs(modality, features))
