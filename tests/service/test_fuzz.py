@@ -21,7 +21,7 @@ def pool():
 @pytest.mark.parametrize("modality", sorted(installed()))
 def test_broken_files_bring_refusals_only(pool, modality):
     told = fuzz(pool, modality, seconds=1.0)
-    assert not {"decoder_died", "decoding_too_slow", "decoder_failed"} & set(told), told
+    assert not [each for each in told if " of " in each], told  # crashes, hangs, the unforeseen
     assert told
 
 

@@ -414,3 +414,65 @@ def test_the_openapi_document_has_examples_and_names_every_modality(client):
     assert schemas["EmbeddingsRequest"]["examples"]
     body = document["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]
     assert set(body) == {"application/json", "multipart/form-data"}
+
+
+WITHOUT_JSON = {"/v1/items/{key}/preview", "/v1/items/{key}/content"}  # pictures and files
+
+
+def operations(client):
+    document = client.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield document, method, path, operation
+
+
+def test_every_operation_has_examples_of_what_goes_in_and_out(client):
+    for _, method, path, operation in operations(client):
+        for parameter in operation.get("parameters", ()):
+            assert "example" in parameter, (path, parameter["name"])
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            has_files = kind == "multipart/form-data" and path != "/v1/alignments"
+            assert has_files or content.get("example") or content.get("examples"), (path, kind)
+        answers = [each for code, each in operation["responses"].items() if code in ("200", "202")]
+        if path not in WITHOUT_JSON:
+            (content,) = answers[0]["content"].values()
+            assert content["example"] is not None, (method, path)
+
+
+def test_every_example_is_as_its_schema_says(client):
+    from jsonschema_rs import validator_for
+
+    n_checked = 0
+    for document, _, path, operation in operations(client):
+        contents = [
+            *operation.get("requestBody", {}).get("content", {}).values(),
+            *(
+                content
+                for code, answer in operation["responses"].items()
+                for content in answer.get("content", {}).values()
+                if code in ("200", "202")
+            ),
+        ]
+        for content in contents:
+            examples = [each["value"] for each in content.get("examples", {}).values()]
+            examples += [content["example"]] if "example" in content else []
+            schema = content.get("schema", {}) | {"components": document["components"]}
+            for example in examples:
+                validator_for(schema).validate(example)
+                n_checked += 1
+        for parameter in operation.get("parameters", ()):
+            validator_for(parameter["schema"]).validate(parameter["example"])
+            n_checked += 1
+        assert path
+    assert n_checked > 50
+
+
+def test_the_examples_of_requests_are_answered(client):
+    """Those of words are sent as they stand; a picture of twelve bytes is refused as one."""
+    for path in ("/v1/embeddings", "/v1/classify", "/v1/inspect"):
+        document = client.get("/openapi.json").json()
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        for example in content["examples"].values():
+            answer = client.post(path, json=example["value"])
+            has_file = "iVBORw0KGgo=" in json.dumps(example["value"])
+            assert answer.status_code == (400 if has_file else 200), (path, answer.text)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from unibind.modalities.registry import installed
+from unibind.service.examples import ANSWERS, FORMS, PARAMETERS
 from unibind.service.runtime import AUTO
 from unibind.service.schemas import (
     Change,
@@ -81,6 +82,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas.update(found["$defs"])
     for name in _WITH_TYPES:
         schemas[name]["properties"]["type"]["enum"] = [AUTO, *sorted(installed())]
+    for path, operations in told["paths"].items():
+        for method, operation in operations.items():
+            _exemplify(operation, method, path, schemas)
     told["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -88,6 +92,25 @@ def document(app: FastAPI) -> dict[str, Any]:
     # None is needed where the service has no keys.
     told["security"] = [{}, {"bearer": []}, {"header": []}]
     return told
+
+
+def _exemplify(operation: Json, method: str, path: str, schemas: Json) -> None:
+    """Give an operation an example of each parameter, of its body and of its answer."""
+    for parameter in operation.get("parameters", ()):
+        parameter["example"] = PARAMETERS[parameter["name"]]
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in content:
+        model = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        named = enumerate(schemas[model]["examples"], 1)
+        content["application/json"]["examples"] = {f"{n}": {"value": each} for n, each in named}
+    if path in FORMS and "multipart/form-data" in content:
+        content["multipart/form-data"]["example"] = FORMS[path]
+    answer = ANSWERS.get((method, path))
+    if answer is None:
+        return
+    for status in ("200", "202"):
+        for media in operation["responses"].get(status, {}).get("content", {}).values():
+            media["example"] = answer
 
 
 _DESCRIPTION = (
