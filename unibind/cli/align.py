@@ -61,7 +61,7 @@ def align(
         typer.Option(
             "--knowledge",
             "--centers",
-            help="Learn towards class centers of a knowledge base's sentences: everyday",
+            help="Learn towards the class centers of a knowledge base: everyday",
         ),
     ] = None,
     captions: Annotated[
@@ -117,7 +117,7 @@ def align(
         if modality in engine.modalities and engine.is_trainable(modality):
             _train(engine, modality, everything, base, options, seed)
         supervision, features, bad = _encoded(engine, modality, everything, options)
-        targets = _targets(engine, supervision, base)
+        targets = _targets(engine, modality, supervision, base)
         aligner = Aligner(method=head.value, seed=seed)
         paths = [item.path for item in supervision.items]
         measured = measured_targets(modality, paths, targets, base, options=options)
@@ -193,7 +193,7 @@ def _train(
 ) -> None:
     """Train the network that the modality's encoder is; interrupted, it goes on the next time."""
     paths = [item.path for item in supervision.items]
-    targets = _targets(engine, supervision, base)
+    targets = _targets(engine, modality, supervision, base)
     with progress("training the network, epochs") as bar:
         groups = [item.group for item in supervision.items]
         engine.train(
@@ -316,13 +316,13 @@ def _encoded(
 
 
 def _targets(
-    engine: "Engine", supervision: "Supervision", base: "KnowledgeBase | None"
+    engine: "Engine", modality: str, supervision: "Supervision", base: "KnowledgeBase | None"
 ) -> "Targets":
     from unibind.alignment.targets import Targets
 
     names = supervision.names
     if base is not None:
-        return Targets.from_labels(names, engine.centers(knowledge=base))
+        return Targets.from_labels(names, engine.centers(knowledge=base, modality=modality))
     if supervision.learned_from == "captions":
         return Targets.from_captions(names, engine.embed("text", names))
     return Targets.from_labels(names, engine.centers(classes=list(dict.fromkeys(names))))

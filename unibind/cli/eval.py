@@ -71,7 +71,9 @@ def eval(  # noqa: A001
     base = None if knowledge is None else open_base(knowledge)
     with engines.open(space) as engine:
         if balance:
-            result = _balance(engine, data, base, captions=captions, plot=plot)
+            result = _balance(
+                engine, data, base, read_options(option), captions=captions, plot=plot
+            )
             emit(result, as_json=as_json, people=lambda: _print_balance(result))
             return
         if len(data) != 1:
@@ -103,7 +105,7 @@ def _evaluate(
     found = named(dataset.items, base, captions=captions)
     found, features = encoded(engine, modality, found, options)
     items = labelled_items(engine, modality, found, features, grouped=by_group)
-    centers = engine.centers(knowledge=base, classes=list(items.classes))
+    centers = engine.centers(knowledge=base, classes=list(items.classes), modality=modality)
     with progress("measuring") as bar:
         made = evaluate(
             items,
@@ -126,6 +128,7 @@ def _balance(
     engine: "Engine",
     data: list[str],
     base: "KnowledgeBase | None",
+    options: Mapping[str, Json],
     *,
     captions: bool,
     plot: Path | None,
@@ -136,6 +139,7 @@ def _balance(
     from unibind.cli.align import opened
     from unibind.cli.labelled_set import encoded, named
     from unibind.evaluation.balance import Crowd, draw_matrix, measure_balance
+    from unibind.modalities.registry import open_modality
 
     crowds: dict[str, Crowd] = {}
     for each in data:
@@ -143,7 +147,9 @@ def _balance(
         if not place:
             raise InvalidInputError(f"--data {each!r}; MODALITY=SET was needed: image=stamps")
         found = named(opened(place, modality).items, base, captions=captions)
-        found, features = encoded(engine, modality, found, {})
+        has = open_modality(modality).options
+        its = {name: value for name, value in options.items() if name in has}
+        found, features = encoded(engine, modality, found, its)
         crowds[modality] = Crowd(engine.senses.place(modality, np.asarray(features)), found.names)
     names = sorted({name for crowd in crowds.values() for name in crowd.names})
     crowds["text"] = Crowd(engine.embed("text", names), names)

@@ -24,7 +24,7 @@ from unibind.encoders.registry import open_encoder
 from unibind.encoders.trainable import TrainableEncoder
 from unibind.engine.classifying import EVIDENCE, Classified, Classifier
 from unibind.engine.measuring import Measured, measured_targets
-from unibind.engine.recipes import Recipe
+from unibind.engine.recipes import Recipe, class_texts_of
 from unibind.engine.senses import TEXT, Senses
 from unibind.engine.training import (
     as_rehearsed,
@@ -213,6 +213,8 @@ class Engine:
         knowledge: str | Path | KnowledgeBase | None = None,
         selection: str = "all",
         n_centers: int | None = None,
+        modality: str | None = None,
+        texts: str | None = None,
     ) -> ClassCenters:
         """Return class centers, of names or of a knowledge base, of all or some of its classes.
 
@@ -222,14 +224,21 @@ class Engine:
                 sentences as one more, the first.
             selection: Which sentences speak for a class, one of `alignment.centers.SELECTION`.
             n_centers: How many at most; all by default.
+            modality: What is to be compared with them: then the text stands for a class that the
+                modality's ablation chose, see `engine.recipes`.
+            texts: Another one for it, of `knowledge.class_texts.KINDS`.
 
         Raises:
             InvalidInputError: Neither was given, a name is empty or stands twice, the base has no
-                such class, or there is no such rule.
+                such class, or there is no such rule or text.
             ArtifactError: There is no such knowledge base.
         """
         return self._classifier.centers(
-            classes=classes, knowledge=knowledge, selection=selection, n_centers=n_centers
+            classes=classes,
+            knowledge=knowledge,
+            selection=selection,
+            n_centers=n_centers,
+            texts=None if modality is None else class_texts_of(modality, texts),
         )
 
     def classify(
@@ -244,6 +253,7 @@ class Engine:
         top: int | None = None,
         explain: bool = False,
         unknown: float | None = None,
+        texts: str | None = None,
     ) -> list[list[Prediction]]:
         """Return for each item the classes, the likeliest first.
 
@@ -251,8 +261,8 @@ class Engine:
             modality: One of `modalities`, or one that an installed instrument measures.
             items: As in `embed`.
             classes: Names of classes, any that have a name.
-            knowledge: A knowledge base whose sentences stand for the classes, and whose ranges
-                for what an instrument measures.
+            knowledge: A knowledge base: its classes, its ranges for what an instrument measures,
+                and its sentences where they were found to help (`engine.recipes`) or are asked for.
             options: As in `embed`.
             evidence: What may speak, of `EVIDENCE`. What is missing (a head, ranges, a physical
                 unit) is left out.
@@ -260,6 +270,8 @@ class Engine:
             explain: Whether each class comes with what spoke for it, `Prediction.reasons`.
             unknown: Share of items of these classes that may wrongly be called ``"unknown"``: 0.05.
                 That label is then listed too, first where an item is none of the classes.
+            texts: Which text of a base stands for a class, of `knowledge.class_texts.KINDS`; by
+                default the one that the modality's ablation chose.
 
         Raises:
             InvalidInputError: As in `embed` and `centers`, nothing that was allowed to can speak,
@@ -275,6 +287,7 @@ class Engine:
             top=top,
             explain=explain,
             unknown=unknown,
+            texts=texts,
         )
         if classified.failures:
             raise InvalidInputError(_describe(classified.failures, len(items)))
@@ -292,6 +305,7 @@ class Engine:
         top: int | None = None,
         explain: bool = False,
         unknown: float | None = None,
+        texts: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Classified:
         """Return the classes of the items that work, and a list of those that do not.
@@ -306,6 +320,7 @@ class Engine:
             top: As in `classify`.
             explain: As in `classify`.
             unknown: As in `classify`.
+            texts: As in `classify`.
             progress: Called with the items done and their number.
 
         Raises:
@@ -321,6 +336,7 @@ class Engine:
             top=top,
             explain=explain,
             unknown=unknown,
+            texts=texts,
             progress=progress,
         )
 

@@ -76,7 +76,7 @@ def markdown(ablation: Ablation) -> str:
         "",
         "| less | unseen | 95 % | seen | 95 % |",
         "|---|---|---|---|---|",
-        *(_difference(arm, ablation) for arm in ablation.differences["seen"]),
+        *(_difference(row["arm"], ablation) for row in ablation.rows if row["arm"] != LLM),
         "",
         "Seen classes do not test what a text means: a head trained with labels reaches random "
         "points as well. The probe sees labels, and no text; it has nothing to say of unseen "

@@ -162,7 +162,7 @@ def _train(
     if not n_classes:
         return 0
     reporter.say(f"training the head of {modality} on {len(labels)} items of {n_classes} classes")
-    targets = Targets.from_labels(labels, engine.centers(knowledge=knowledge))
+    targets = Targets.from_labels(labels, engine.centers(knowledge=knowledge, modality=modality))
     engine.fit(modality, np.concatenate(features), targets)
     return n_classes
 
