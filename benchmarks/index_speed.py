@@ -102,7 +102,7 @@ def fill(store: LocalStore, n_rows: int, dim: int) -> float:
 
 
 def mapped(store: LocalStore) -> np.ndarray:
-    with store._reading() as (_, view):
+    with store._current.reading() as (_, view):
         return view.shards["image"].vectors
 
 
@@ -113,7 +113,7 @@ def measured(store: LocalStore, kind: str, recall: float, asked, truth) -> dict:
     if (plan.kind, plan.wanted_recall, there.n_unindexed) != (kind, recall, 0):
         plan = store.rebuild(kind=kind, recall=recall)["image"]
         built_s = time.perf_counter() - begin
-    with store._reading() as (_, view):
+    with store._current.reading() as (_, view):
         shard = view.shards["image"]
     index, vectors = shard.index, shard.vectors
     # Queries a block, alone and together, and how many blocks: a scan of all rows takes long.

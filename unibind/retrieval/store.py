@@ -1,21 +1,18 @@
 """LocalStore: a durable store of embeddings in one folder. SQLite is the truth, FAISS derived."""
 
 import json
-import logging
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 
-from unibind.errors import InvalidInputError, StoreError
-from unibind.retrieval import identity, indexing, maintenance, verification, writing
+from unibind.errors import InvalidInputError
+from unibind.retrieval import identity, maintenance, verification, writing
 from unibind.retrieval.answer import Cut, answered
 from unibind.retrieval.calibration import check_calibration
+from unibind.retrieval.current import Current
 from unibind.retrieval.database import Database
 from unibind.retrieval.filters import Filter, compile_filter
 from unibind.retrieval.fulltext import caption, parsed
@@ -28,19 +25,18 @@ from unibind.retrieval.guard import (
     check_vectors,
 )
 from unibind.retrieval.plan import KINDS, Plan
-from unibind.retrieval.reading import LateReading, OvertakenError, Tables, fields_of, generation_of
+from unibind.retrieval.reading import Tables, fields_of
 from unibind.retrieval.records import Stats, StoredItem, Verification
 from unibind.retrieval.scanning import scanned
 from unibind.retrieval.schema import SLOT_BITS, slot_of
-from unibind.retrieval.search import Matches, Question
-from unibind.retrieval.view import View, refreshed
+from unibind.retrieval.search import Question
+from unibind.retrieval.upkeep import Upkeep
+from unibind.retrieval.view import View
 from unibind.types import FloatArray, Hit, Json, ProgressCallback, SpaceId
 
 __all__ = ["LocalStore"]
 
-_log = logging.getLogger(__name__)
 _SCANNED_ROWS = 1024
-_Answer = TypeVar("_Answer")
 
 
 class LocalStore:
@@ -61,10 +57,8 @@ class LocalStore:
         self.space = space
         self.dim = dim
         self._database = database
-        self._view: View | None = None
-        self._view_lock = threading.Lock()
-        self._matches = Matches()
-        self._is_mending = False
+        self._current = Current(database, dim)
+        self._upkeep = Upkeep(database, self._current, dim)
 
     @classmethod
     def open(
@@ -228,10 +222,10 @@ class LocalStore:
                 condition=None if where is None else compile_filter(where, view.fields),
                 exactly=exact or after is not None,
             )
-            return answered(tables, view, question, cut, matches=self._matches)
+            return answered(tables, view, question, cut, matches=self._current.matches)
 
-        found, view = self._asked(ask)
-        self._mend(view)
+        found, view = self._current.asked(ask)
+        self._upkeep.mend(view)
         return found
 
     def pages(
@@ -296,7 +290,7 @@ class LocalStore:
         """
         checked = check_keys(keys)
         result = np.empty((len(checked), self.dim), dtype=np.float32)
-        with self._reading() as (connection, view):
+        with self._current.reading() as (connection, view):
             shards = {shard.modality: shard for shard in view.shards.values()}
             for row, key in enumerate(checked):
                 found = connection.execute("SELECT id FROM items WHERE key = ?", (key,)).fetchone()
@@ -318,7 +312,7 @@ class LocalStore:
         """
         last = ""
         while True:
-            with self._reading() as (connection, view):
+            with self._current.reading() as (connection, view):
                 condition = Filter("1", (), frozenset())
                 if where is not None:
                     condition = compile_filter(where, view.fields)
@@ -344,7 +338,7 @@ class LocalStore:
         Vectors of two heads are of one space, but what is alike for the one need not be so for the
         other: add again what an earlier one made. Takes milliseconds, however much is stored.
         """
-        with self._reading() as (connection, view):
+        with self._current.reading() as (connection, view):
             return maintenance.makers(connection, view)
 
     def stats(self, *, n_duplicates: int = 20) -> Stats:
@@ -354,7 +348,7 @@ class LocalStore:
             n_duplicates: How many contents that are there more than once to list at most; 0 saves
                 the search for them.
         """
-        with self._reading() as (connection, view):
+        with self._current.reading() as (connection, view):
             return maintenance.stats(
                 connection,
                 view,
@@ -411,31 +405,14 @@ class LocalStore:
         Plan("exact", wanted_recall=recall)
         if queries is not None:
             queries = check_vectors(queries, self.dim, what="queries")
-        with self._reading() as (_, view):
-            pass
-        plans = {}
-        for name, shard in view.shards.items():
-            if modalities is not None and name not in modalities:
-                continue
-            built = indexing.build_best(
-                self.path,
-                view,
-                shard,
-                kind=kind,
-                recall=recall,
-                memory=memory,
-                queries=queries,
-                progress=progress,
-            )
-            labels = None
-            if built.file is not None:
-                with self._database.reading() as connection:
-                    labels = indexing.labelled(connection, self.path, shard)
-            with self._database.writing("rebuild") as connection:
-                forget = indexing.record(connection, self.path, built, labels)
-            forget()
-            plans[name] = built.plan
-        return plans
+        return self._upkeep.rebuild(
+            kind=kind,
+            recall=recall,
+            memory=memory,
+            modalities=modalities,
+            queries=queries,
+            progress=progress,
+        )
 
     def verify(self, *, repair: bool = False) -> Verification:
         """Compare everything on disk with its checksums and with each other.
@@ -452,10 +429,10 @@ class LocalStore:
             return found
         with self._database.writing("repair") as connection:
             verification.repair(connection, self.path, self.dim)
-        self._forget()
-        with self._reading() as (_, view):
+        self._current.forget()
+        with self._current.reading() as (_, view):
             pass
-        self._mend(view)
+        self._upkeep.mend(view)
         left = verification.verified(self._database, self.dim)
         repaired = [damage for damage in found.damages if damage not in left.damages]
         return Verification(left.n_items, left.damages, repaired)
@@ -465,17 +442,7 @@ class LocalStore:
 
         Indexes are built again as they were. Deleted content is gone from the disk afterwards.
         """
-        plans = self._plans()
-        with self._database.writing("compact") as connection:
-            n_freed, forget = maintenance.compact(connection, self.path, self.dim)
-        self._forget()
-        forget()
-        with self._database.connection() as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for name, plan in plans.items():
-            self.rebuild(kind=plan.kind, recall=plan.wanted_recall, modalities=[name])
-        return n_freed
+        return self._upkeep.compact()
 
     def snapshot(self, path: str | Path) -> None:
         """Write a whole copy of the store, with the hash of each file, to a new folder.
@@ -522,7 +489,7 @@ class LocalStore:
     def close(self) -> None:
         """Release files and locks; the store must not be used afterwards."""
         self._database.close()
-        self._forget()
+        self._current.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -566,75 +533,3 @@ class LocalStore:
         batch.check_lengths()
         with self._database.writing("upsert") as connection:
             writing.insert(connection, self.path, batch)
-
-    def _asked(self, ask: Callable[[Tables, View], _Answer]) -> tuple[_Answer, View]:
-        """Return the answer of one generation; in a transaction only if memory does not hold it."""
-        with self._database.connection() as connection:
-            view, generation = self._view, generation_of(connection)
-            if view is not None and view.generation == generation:
-                with suppress(OvertakenError):
-                    return ask(LateReading(connection, generation), view), view
-        with self._reading() as (connection, view):
-            return ask(connection, view), view
-
-    @contextmanager
-    def _reading(self) -> Iterator[tuple[sqlite3.Connection, View]]:
-        with self._database.reading() as connection:
-            yield connection, self._refreshed(connection)
-
-    def _refreshed(self, connection: sqlite3.Connection) -> View:
-        with self._view_lock:
-            generation = generation_of(connection)
-            last = self._view
-            if last is not None and last.generation > generation:
-                # Another thread saw a later state; ours began before it. Begin again.
-                connection.execute("ROLLBACK")
-                connection.execute("BEGIN")
-                generation = generation_of(connection)
-            if last is None or last.generation != generation:
-                self._view = last = refreshed(last, connection, self.path, self.dim)
-            return last
-
-    def _mend(self, view: View) -> None:
-        """Make again the indexes and labels whose files were refused; this search did without."""
-        if not view.refused and not view.unlabelled:
-            return
-        if self._is_mending or self._database.read_only:
-            return
-        self._is_mending = True
-        try:
-            plans = self._plans()
-            for name in plans.keys() & set(view.refused):
-                _log.warning("building the index of %s at %s again", name, self.path)
-                plan = plans[name]
-                self.rebuild(kind=plan.kind, recall=plan.wanted_recall, modalities=[name])
-            for name in set(view.unlabelled).difference(view.refused):
-                self._label(name)
-        except StoreError as error:
-            # Who searches has the answer; another writer is no reason to withhold it.
-            _log.warning("the indexes at %s were not made again: %s", self.path, error)
-        finally:
-            self._is_mending = False
-
-    def _label(self, name: str) -> None:
-        with self._database.writing("label") as connection:
-            view = self._refreshed(connection)
-            if name not in view.unlabelled:
-                return  # Another process was faster.
-            _log.warning("writing the labels of %s at %s again", name, self.path)
-            forget = indexing.relabel(connection, self.path, view.shards[name])
-        forget()
-
-    def _plans(self) -> dict[str, Plan]:
-        with self._database.reading() as connection:
-            return {
-                name: Plan.parse(text)
-                for name, text in connection.execute(
-                    "SELECT name, plan FROM indexes JOIN modalities USING (modality)"
-                )
-            }
-
-    def _forget(self) -> None:
-        with self._view_lock:
-            self._view = None
-            self._matches = Matches()
