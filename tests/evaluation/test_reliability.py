@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from unibind.errors import InvalidInputError
-from unibind.evaluation.reliability import auroc, calibration_error, calibration_floor
+from unibind.evaluation.reliability import (
+    auroc,
+    calibration_error,
+    calibration_floor,
+    calibration_interval,
+    debiased_calibration_error,
+)
 
 
 def test_the_calibration_error_is_that_of_a_slow_loop():
@@ -39,3 +45,28 @@ def test_nothing_to_measure_is_refused():
         calibration_error(np.zeros(2), np.zeros(1, dtype=bool))
     with pytest.raises(InvalidInputError, match="both were needed"):
         auroc(np.zeros(0), np.zeros(3))
+
+
+def test_the_debiased_error_takes_off_what_chance_adds_and_no_more():
+    generator = np.random.default_rng(0)
+    plain, debiased = [], []
+    for draw in range(30):
+        belief = generator.random(200)
+        right = generator.random(200) < belief
+        plain.append(calibration_error(belief, right))
+        debiased.append(debiased_calibration_error(belief, right, seed=draw))
+    assert np.mean(debiased) < 0.7 * np.mean(plain)
+    belief = np.full(2000, 0.9)  # one bin, far off: chance hardly matters
+    right = np.arange(2000) % 2 == 0
+    assert debiased_calibration_error(belief, right) == pytest.approx(0.4, abs=0.01)
+
+
+def test_the_interval_of_the_error_holds_the_truth_and_is_wider_where_items_stand_together():
+    generator = np.random.default_rng(0)
+    belief = np.full(400, 0.75)
+    group = np.repeat(np.arange(20), 20)
+    right = (generator.random(20) < 0.5)[group]  # whole groups are right or wrong
+    low, high = calibration_interval(belief, right, group)
+    assert low <= abs(0.75 - right.mean()) <= high
+    each = calibration_interval(belief, right, np.arange(400))
+    assert high - low > 2 * (each[1] - each[0])
