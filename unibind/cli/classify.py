@@ -85,7 +85,8 @@ def classify(
     import unibind
 
     with unibind.open(space) as engine:
-        engine.centers(classes=names, knowledge=knowledge)  # refuses bad names at once
+        # Refuses bad names at once; sentences are read when a modality asks for them.
+        engine.centers(classes=names, knowledge=knowledge, texts="class name")
         items = gather(engine, files, modality=modality, options=read_options(option))
         asked = {
             "classes": names,

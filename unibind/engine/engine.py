@@ -238,7 +238,7 @@ class Engine:
             knowledge=knowledge,
             selection=selection,
             n_centers=n_centers,
-            texts=None if modality is None else class_texts_of(modality, texts),
+            texts=None if modality is texts is None else class_texts_of(modality or "", texts),
         )
 
     def classify(
