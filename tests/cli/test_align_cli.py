@@ -281,6 +281,33 @@ def test_ctrl_c_in_any_phase_leaves_nothing_half_written(here, manifest, unibind
     assert Head.open(here / result["head"]).params["n_items"] == 30
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+def test_training_by_contrast_that_was_killed_makes_the_same_head_the_next_time(
+    here, manifest, unibind, one_thread
+):
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:13]))
+    command = ["align", "--data", str(manifest), "--class-names", "--head", "linear", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unibind", *command], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    kept = here / "indexes" / "mini" / "heads" / "image-checkpoint"
+    manifests: set[bytes] = set()
+    deadline = time.monotonic() + 120
+    while len(manifests) < 2 and process.poll() is None and time.monotonic() < deadline:
+        manifests |= {path.read_bytes() for path in kept.glob("held out linear/manifest.json")}
+        time.sleep(0.01)
+    process.kill()
+    process.wait(timeout=60)
+    assert manifests, "it was over before it was stopped"
+    assert not (kept.parent / "image").exists()
+    resumed = told(unibind(*command))
+    assert not kept.exists()
+    shutil.rmtree(here / "indexes")
+    straight = told(unibind(*command))
+    assert {**resumed, "seconds": 0} == {**straight, "seconds": 0}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a child there")
 def test_a_process_that_is_interrupted_says_so_and_ends_as_shells_expect(here, manifest):
     process = subprocess.Popen(
