@@ -1,6 +1,7 @@
 """What docs/service.md tells people to type, typed; and that the files of deploy/ are sound."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,22 +12,31 @@ from unibind.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = (ROOT / "docs" / "console.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, page: str = PAGE) -> list[str]:
     return [
         part.removeprefix(language).strip()
-        for part in PAGE.split("```")[1::2]
+        for part in page.split("```")[1::2]
         if part.startswith(f"{language}\n")
     ]
 
 
-CURL = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl")]
+CURL = [
+    line
+    for page in (PAGE, README)
+    for block in blocks("sh", page)
+    for line in block.splitlines()
+    if line.startswith("curl")
+]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_every_curl_line_works(served, picture, tmp_path):
-    assert len(CURL) >= 6
+    assert len(CURL) >= 8
+    assert any(line in README for line in CURL)
     (tmp_path / "my.jpg").write_bytes(picture)
     for line in CURL:
         command = line.replace("http://127.0.0.1:8000", served.url).replace("curl -s", "curl -sS")
@@ -53,3 +63,11 @@ def test_every_python_block_works(served, code):
 def test_every_setting_is_documented():
     for name in ServiceSettings.model_fields:
         assert f"{name.upper()}`" in PAGE, name
+
+
+def test_every_picture_of_the_console_is_there_small_and_shown():
+    shown = set(re.findall(r"pictures/console/([\w-]+\.webp)", CONSOLE))
+    there = {path.name: path for path in (ROOT / "docs/pictures/console").iterdir()}
+    assert shown == set(there)
+    for name, path in there.items():
+        assert path.stat().st_size < 150_000, name

@@ -111,7 +111,7 @@ async function answer(part, upload) {
     ]);
     if (mine !== running) return;
     fill(byId("answer"), make("div", { className: "panels" }, readPanel(inspection, part, upload), classPanel(classified)),
-      ...neighbours(targets, found));
+      ...neighbours(targets, found, inspection.type));
     say(status, "");
   } catch (error) {
     if (error.name === "AbortError" || mine !== running) return;
@@ -164,10 +164,13 @@ const reasonList = (reasons) => make("ul", { className: "reasons" },
   ...reasons.slice(0, 4).map((reason) => make("li", {},
     make("span", { className: "share" }, `${reason.share < 0 ? "\u2212" : "+"}${percent(Math.abs(reason.share))}`), make("span", {}, reason.text))));
 
-function neighbours(targets, found) {
+// Its own kind comes first: that is what one knows it by.
+function neighbours(targets, found, own) {
   if (!targets.length) return [empty("No neighbours yet",
     "Nothing is stored. Keep this item in the index, or run ", make("code", {}, "unibind index add FOLDER"), ".")];
-  return targets.map((each, n) => make("section", { className: "near", "aria-label": `Nearest ${each.type}` },
+  const rows = targets.map((each, n) => ({ each, hits: found[n].results[0].hits }));
+  rows.sort((a, b) => (b.each.type === own) - (a.each.type === own));
+  return rows.map(({ each, hits }) => make("section", { className: "near", "aria-label": `Nearest ${each.type}` },
     make("h3", {}, `Nearest ${each.type} `, make("span", { className: "pale" }, `among ${each.stored} stored`)),
-    make("ul", { className: "hits" }, ...found[n].results[0].hits.map(card))));
+    make("ul", { className: "hits" }, ...hits.map(card))));
 }
