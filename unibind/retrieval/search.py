@@ -29,7 +29,7 @@ _BLOCK_ROWS = 65_536
 # From this batch on BLAS beats a scan that can leave rows out.
 _BLAS_QUERIES = 20
 _REMEMBERED = 16
-_PART_QUERIES = 300
+_PART_QUERIES = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,15 @@ class Question:
 
         One part where FAISS compares all queries with a row at a time, or a condition is evaluated.
         """
-        n_parts = len(self.queries) // _PART_QUERIES
+        if len(self.queries) < 2 * _PART_QUERIES:
+            return [self]
+        # As many for each thread; FAISS is slower with parts that are much shorter.
+        n_parts = n_threads() * (len(self.queries) // (n_threads() * _PART_QUERIES))
         if n_parts < 2 or n_threads() < 2 or self.exactly or self.condition is not None:
             return [self]
         if not all(shard.index and shard.index.plan.walks for shard in self.shards):
             return [self]
-        # The first and the last are half as long: threads in step would wait for each other where
-        # Python makes their hits, which it does for one at a time.
-        step = len(self.queries) / n_parts
-        cuts = [round((n + 0.5) * step) for n in range(n_parts)]
-        return [replace(self, queries=queries) for queries in np.split(self.queries, cuts)]
+        return [replace(self, queries=part) for part in np.array_split(self.queries, n_parts)]
 
 
 @dataclass(frozen=True, slots=True)
