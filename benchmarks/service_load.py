@@ -1,348 +1,254 @@
-"""The service under load beside a sentence-transformers loop and infinity-emb; and far overloaded.
+"""The service under load beside what people serve embeddings with otherwise; and far overloaded.
 
 Rounds of all servers alternate, so that whatever else the machine does meets all of them; what is
-reported of two servers is the median of the rounds' ratios.
+reported of two servers is the median of the rounds' ratios, and the least and the largest. Only
+the server that is asked runs: the others are stopped meanwhile.
+
+    scripts/bench service_load --baseline-python PY --infinity-python PY
+
+PY are interpreters with sentence-transformers and FastAPI, and with infinity-emb.
 """
 
 import argparse
 import asyncio
-import base64
-import io
-import itertools
 import json
 import os
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+import service_servers as servers
+import service_traffic as traffic
+from service_servers import Server
+from service_traffic import Round
 
 RESULTS = Path(__file__).parent / "results"
-# The feature cache on disk knows what earlier runs asked for, and what another server of ours did.
-SALT = int.from_bytes(os.urandom(4), "big")
-_asked = itertools.count()
-WORDS = [
-    *("a", "small", "red", "kettle", "stands", "on", "an", "old", "wooden", "table", "beside"),
-    *("the", "window", "while", "rain", "falls", "softly", "over", "quiet", "green", "hills"),
-    *("and", "three", "children", "watch", "ships", "leave", "harbour", "for", "distant", "isles"),
-]
+OURS = "unibind"
+TEXT_SERVERS = (OURS, "sentence-transformers", "infinity-emb, torch", "infinity-emb, optimum")
+FILE_SERVERS = (OURS, "one at a time", "thread pool")
+PACKAGES = (
+    *("torch", "transformers", "sentence-transformers", "infinity-emb", "optimum"),
+    *("onnxruntime", "tokenizers", "numpy", "fastapi", "uvicorn", "httptools", "uvloop"),
+)
 
 
 @dataclass(frozen=True)
-class Round:
-    """What one round of one server brought."""
+class Load:
+    """One kind of request, and who is asked.
 
-    seconds: float
-    latencies: list[float]
-    statuses: Counter
-    cpu_s: float = 0.0
+    Attributes:
+        title: What it is called in the results.
+        asked: Makes n new items.
+        requests: Items to requests.
+        bare: Folder and items to items per second and processor seconds an item, in-process.
+        n_items: Items of a round, of each server.
+        n_each: Items of a request.
+        concurrency: Requests at a time.
+        names: The servers.
+    """
 
-    @property
-    def per_second(self) -> float:
-        return self.statuses[200] / self.seconds
-
-    def quantile(self, share: float) -> float:
-        return float(np.quantile(self.latencies, share)) if self.latencies else float("nan")
-
-
-def cpu_of(process: subprocess.Popen) -> float:
-    """Return the processor seconds that a server and its children have used (Linux)."""
-    total = 0.0
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            rest = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if process.pid in (int(status.parent.name), int(rest[1])):
-            total += (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+    title: str
+    asked: Callable[[int], list]
+    requests: Callable[[list], list[bytes]]
+    bare: Callable[[Path, list], tuple[float, float]]
+    n_items: int
+    n_each: int
+    concurrency: int
+    names: tuple[str, ...]
 
 
-def sentence(moments: np.random.Generator, n_words: int) -> str:
-    return " ".join(moments.choice(WORDS, n_words)) + f" {moments.integers(10**9)}"
-
-
-def text_bodies(n: int, *, n_texts: int, seed: int, n_words: int = 15) -> list[bytes]:
-    moments = np.random.default_rng([SALT, seed, next(_asked)])
-    bodies = []
-    for _ in range(n):
-        texts = [sentence(moments, n_words) for _ in range(n_texts)]
-        told = texts[0] if n_texts == 1 else texts
-        # A name of a model only confuses those who serve another.
-        bodies.append(json.dumps({"input": told, "encoding_format": "base64"}).encode())
-    return bodies
-
-
-def picture_bodies(n: int, *, seed: int) -> list[bytes]:
-    moments = np.random.default_rng([SALT, seed, next(_asked)])
-    bodies = []
-    for _ in range(n):
-        buffer = io.BytesIO()
-        pixels = moments.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC).save(
-            buffer, "JPEG", quality=90
-        )
-        data = base64.b64encode(buffer.getvalue()).decode()
-        part = {"type": "image", "data": data}
-        bodies.append(json.dumps({"input": part, "encoding_format": "base64"}).encode())
-    return bodies
-
-
-async def post(reader, writer, body: bytes, extra: bytes = b"") -> int:
-    writer.write(
-        b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        + extra
-        + b"Content-Length: %d\r\n\r\n" % len(body)
-        + body
-    )
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head[9:12])
-    lower = head.lower()
-    if b"content-length:" in lower:
-        length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-    return status
-
-
-async def closed_loop(port: int, bodies: list[bytes], concurrency: int) -> Round:
-    """Keep so many requests going until all are answered."""
-    waiting = list(reversed(bodies))
-    latencies: list[float] = []
-    statuses: Counter = Counter()
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
-        while waiting:
-            body = waiting.pop()
-            began = time.perf_counter()
-            status = await post(reader, writer, body)
-            if status == 200:
-                latencies.append(time.perf_counter() - began)
-            statuses[status] += 1
-        writer.close()
-
-    began = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(concurrency)))
-    return Round(time.perf_counter() - began, latencies, statuses)
-
-
-def timed(process: subprocess.Popen, port: int, bodies: list[bytes], concurrency: int) -> Round:
-    """Run a closed loop and note the processor time that it cost the server."""
-    before = cpu_of(process)
-    ran = asyncio.run(closed_loop(port, bodies, concurrency))
-    return replace(ran, cpu_s=cpu_of(process) - before)
-
-
-async def open_loop(port: int, bodies: list[bytes], per_second: float) -> Round:
-    """Send at a steady rate, whatever comes back; latencies are those of accepted requests."""
-    latencies: list[float] = []
-    statuses: Counter = Counter()
-    idle: list[tuple] = []
-
-    async def one(body: bytes) -> None:
-        pair = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port, limit=2**24)
-        began = time.perf_counter()
-        try:
-            status = await post(*pair, body)
-        except (OSError, asyncio.IncompleteReadError):
-            statuses["broken"] += 1
-            return
-        if status == 200:
-            latencies.append(time.perf_counter() - began)
-        statuses[status] += 1
-        idle.append(pair)
-
-    tasks = []
-    began = time.perf_counter()
-    for n, body in enumerate(bodies):
-        await asyncio.sleep(max(0.0, began + n / per_second - time.perf_counter()))
-        tasks.append(asyncio.create_task(one(body)))
-    await asyncio.gather(*tasks)
-    taken = time.perf_counter() - began
-    for _, writer in idle:
-        writer.close()
-    return Round(taken, latencies, statuses)
-
-
-def start(name: str, port: int, folder: Path, python: str) -> subprocess.Popen:
-    environment = os.environ | {"UNIBIND_SERVE_PORT": str(port), "OMP_NUM_THREADS": "2"}
-    here = str(Path(__file__).with_name("service_baselines.py"))
-    commands = {
-        "unibind": [sys.executable, "-m", "unibind", "serve"],
-        "sentence-transformers": [python, here, "sentence-transformers", str(port)],
-        "picture-loop": [sys.executable, here, "picture-loop", str(port)],
-        "infinity-emb": [
-            python, "-c", "from infinity_emb.cli import cli; cli()", "v2",
-            "--model-id", str(folder / "model"),
-            "--engine", "torch", "--device", "cpu", "--port", str(port), "--url-prefix", "/v1",
-            "--log-level", "error",
-        ],
-    }  # fmt: skip
-    environment |= {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
-    log = (folder / f"{name}.log").open("wb")
-    return subprocess.Popen(
-        commands[name], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+def of_texts(title: str, n_items: int, n_each: int, concurrency: int, **words) -> Load:
+    return Load(
+        f"texts{title}, {n_each} a request, {concurrency} at a time",
+        lambda n: traffic.texts(n, **words),
+        lambda given: traffic.requests_of_texts(given, n_each=n_each),
+        servers.bare_texts,
+        n_items,
+        n_each,
+        concurrency,
+        TEXT_SERVERS,
     )
 
 
-def wait_for(port: int, body: bytes, process: subprocess.Popen, *, limit_s: float = 240) -> bool:
-    ends = time.monotonic() + limit_s
-    while time.monotonic() < ends and process.poll() is None:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/v1/embeddings",
-            data=body,
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                if response.status == 200:
-                    return True
-        except OSError:
-            time.sleep(0.5)
-    return False
+def of_files(title: str, kind: str, asked: Callable, n_items: int, concurrency: int) -> Load:
+    return Load(
+        f"{title}, 1 a request, {concurrency} at a time",
+        asked,
+        lambda given: traffic.requests_of_files(kind, given),
+        lambda folder, given: servers.bare_files(folder, kind, given),
+        n_items,
+        1,
+        concurrency,
+        FILE_SERVERS,
+    )
 
 
-def bare(bodies: list[bytes]) -> tuple[float, float]:
-    """Return texts per second, and processor seconds per text, of batches of 32 in this process."""
-    import unibind
-
-    encoder = unibind.open("mini").encoder("text")
-    texts = [t for b in bodies for t in np.atleast_1d(json.loads(b)["input"]).tolist()]
-    encoder.encode(texts[:32])
-    began, cpu_began = time.perf_counter(), time.process_time()
-    for start_at in range(0, len(texts), 32):
-        encoder.encode(texts[start_at : start_at + 32])
-    taken, cpu_taken = time.perf_counter() - began, time.process_time() - cpu_began
-    return len(texts) / taken, cpu_taken / len(texts)
-
-
-def model_folder(folder: Path) -> None:
-    """Lay a copy of the tower's files out as infinity-emb wants them."""
-    from unibind import weights
-
-    shutil.copytree(weights.path("minilm-l6"), folder / "model")
-    (folder / "model" / "2_Normalize").mkdir(exist_ok=True)
-
-
-def compared(rounds: dict[str, list[Round]], n_items: int) -> dict:
-    rows = {
-        name: {
-            "items_per_s": round(n_items * statistics.median(r.per_second for r in each), 1),
-            "p50_ms": round(1000 * statistics.median(r.quantile(0.5) for r in each), 1),
-            "p99_ms": round(1000 * statistics.median(r.quantile(0.99) for r in each), 1),
-            "cpu_ms_per_item": round(
-                statistics.median(1000 * r.cpu_s / (n_items * r.statuses[200]) for r in each), 2
-            ),
-            "statuses": dict(sum((r.statuses for r in each), Counter())),
-        }
-        for name, each in rounds.items()
-    }
-    for name, each in rounds.items():
-        if name == "unibind":
-            continue
-        pairs = list(zip(rounds["unibind"], each, strict=True))
-        rows[name]["throughput_of_unibind_times"] = round(
-            statistics.median(a.per_second / b.per_second for a, b in pairs), 2
-        )
-        rows[name]["p99_of_unibind_times"] = round(
-            statistics.median(a.quantile(0.99) / b.quantile(0.99) for a, b in pairs), 2
-        )
-    return rows
+LOADS = {
+    "texts": of_texts("", 480, 1, 32),
+    "lists": of_texts("", 1024, 32, 4),
+    "lengths": of_texts(" of 3 to 60 words", 320, 1, 32, n_words=(3, 60)),
+    "pictures": of_files("pictures of 640 x 480", "image", traffic.pictures, 160, 16),
+    "sounds": of_files("sounds of 3 s", "audio", traffic.sounds, 64, 8),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=400, help="per server and round")
-    parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline-python", default=sys.executable)
-    parser.add_argument("--without", nargs="*", default=[])
+    parser.add_argument("--infinity-python")
+    parser.add_argument("--loads", nargs="*", default=[*LOADS, "overload"])
+    parser.add_argument("--without", nargs="*", default=[], help="servers")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     told = parser.parse_args()
     document: dict = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, load "
-        f"{os.getloadavg()[0]:.1f} before the start",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} before the start",
         "was_busy": os.getloadavg()[0] > (os.cpu_count() or 1),
+        "rounds": told.rounds,
+        "versions": {
+            name: servers.versions(python, [*PACKAGES])
+            for name, python in {
+                OURS: sys.executable,
+                "sentence-transformers": told.baseline_python,
+                "infinity-emb": told.infinity_python,
+            }.items()
+            if python
+        },
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model_folder(folder)
-        names = ["unibind", "sentence-transformers", "infinity-emb", "picture-loop"]
-        ports = {each: 18_100 + n for n, each in enumerate(names) if each not in told.without}
-        processes = {
-            each: start(each, port, folder, told.baseline_python) for each, port in ports.items()
-        }
+        servers.lay_out(folder, infinity=told.infinity_python)
+        running = start_all(folder, told)
         try:
-            text, picture = text_bodies(1, n_texts=1, seed=1)[0], picture_bodies(1, seed=1)[0]
-            for each in list(ports):
-                body = picture if each == "picture-loop" else text
-                if not wait_for(ports[each], body, processes[each]):
-                    tail = (folder / f"{each}.log").read_bytes()[-2000:].decode(errors="replace")
-                    print(f"{each} does not start; left out\n{tail}", file=sys.stderr)
-                    del ports[each]
-            document |= measured(ports, processes, told)
+            document |= measured(folder, running, told)
         finally:
-            for process in processes.values():
-                process.terminate()
-            for process in processes.values():
-                process.wait(60)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "service_load.json").write_text(json.dumps(document, indent=2) + "\n")
-    (RESULTS / "service_load.md").write_text(told_in_words(document))
-    print(told_in_words(document))
+            for server in running.values():
+                server.stop()
+    told.results.mkdir(exist_ok=True)
+    (told.results / "service_load.json").write_text(json.dumps(document, indent=2) + "\n")
+    (told.results / "service_load.md").write_text(in_words(document))
+    print(in_words(document))
 
 
-def measured(
-    ports: dict[str, int], processes: dict[str, subprocess.Popen], told: argparse.Namespace
-) -> dict:
+def start_all(folder: Path, told: argparse.Namespace) -> dict[str, Server]:
+    """Start the servers that the loads need, one after another; leave out what does not start."""
+    needed = {name for load in told.loads if load in LOADS for name in LOADS[load].names} | {OURS}
+    running = {}
+    for n, name in enumerate(dict.fromkeys((*TEXT_SERVERS, *FILE_SERVERS))):
+        is_there = told.infinity_python or not name.startswith("infinity-emb")
+        if name not in needed or name in told.without or not is_there:
+            continue
+        server = servers.started(
+            name,
+            18_100 + n,
+            folder,
+            python=told.baseline_python,
+            infinity=told.infinity_python,
+        )
+        files = traffic.requests_of_files("image", traffic.pictures(1))
+        texts = traffic.requests_of_texts(traffic.texts(1), n_each=1)
+        (whole,) = files if name not in TEXT_SERVERS else texts
+        if server.answers(whole):
+            server.rest()
+            running[name] = server
+        else:
+            tail = server.log.read_bytes()[-2000:].decode(errors="replace")
+            print(f"{name} does not start; left out\n{tail}", file=sys.stderr)
+            server.stop()
+    return running
+
+
+def measured(folder: Path, running: dict[str, Server], told: argparse.Namespace) -> dict:
     document: dict = {}
-    of_texts = [name for name in ports if name != "picture-loop"]
-    for n_texts, n in ((1, told.requests), (32, max(32, told.requests // 8))):
-        concurrency = told.concurrency if n_texts == 1 else 4
-        rounds: dict[str, list[Round]] = {name: [] for name in of_texts}
-        overheads, cpu_overheads = [], []
-        for number in range(told.rounds):
-            for name in of_texts:
-                bodies = text_bodies(n, n_texts=n_texts, seed=100 * number + n_texts)
-                rounds[name].append(timed(processes[name], ports[name], bodies, concurrency))
-            fresh = text_bodies(n, n_texts=n_texts, seed=7777 + number)
-            last = rounds["unibind"][-1]
-            speed, cpu_s = bare(fresh)
-            overheads.append(speed / (n_texts * last.per_second))
-            cpu_overheads.append(last.cpu_s / (n_texts * last.statuses[200]) / cpu_s)
-        document[f"texts, {n_texts} a request, {concurrency} at a time"] = {
-            "servers": compared(rounds, n_texts),
-            "bare_batches_over_unibind": round(statistics.median(overheads), 3),
-            "unibind_cpu_over_bare_batches": round(statistics.median(cpu_overheads), 3),
-        }
-    if "picture-loop" in ports:
-        rounds = {"unibind": [], "picture-loop": []}
-        for number in range(told.rounds):
-            for name in rounds:
-                bodies = picture_bodies(told.requests // 4, seed=50 + number)
-                rounds[name].append(timed(processes[name], ports[name], bodies, 16))
-        document["pictures of 640 x 480, 1 a request, 16 at a time"] = {
-            "servers": compared(rounds, 1)
-        }
-    document["overload"] = overloaded(ports["unibind"])
+    for key in told.loads:
+        if key == "overload":
+            with running[OURS].awake():
+                document["overload"] = overloaded(running[OURS])
+            continue
+        load = LOADS[key]
+        rounds: dict[str, list[Round]] = {name: [] for name in load.names if name in running}
+        bare = []
+        for number in range(-1, told.rounds):  # the first warms up
+            for name, found in rounds.items():
+                given = load.asked(load.n_items if number >= 0 else 2 * load.concurrency)
+                ran = timed(running[name], load.requests(given), load.concurrency)
+                found += [ran] if number >= 0 else []
+            if number >= 0:
+                bare.append(load.bare(folder, load.asked(load.n_items)))
+        document[load.title] = compared(rounds, bare, load)
+        print(json.dumps({load.title: document[load.title]}), file=sys.stderr, flush=True)
     return document
 
 
-def overloaded(port: int) -> dict:
+def timed(server: Server, requests: list[bytes], concurrency: int) -> Round:
+    """Run a closed loop and note the processor time that it cost the server."""
+    with server.awake():
+        before = server.cpu_s()
+        ran = asyncio.run(traffic.closed_loop(server.port, requests, concurrency))
+        return replace(ran, server_cpu_s=server.cpu_s() - before)
+
+
+def compared(
+    rounds: dict[str, list[Round]], bare: list[tuple[float, float]], load: Load
+) -> dict[str, object]:
+    n_each, ours = load.n_each, rounds[OURS]
+    rows = {}
+    for name, each in rounds.items():
+        rows[name] = {
+            "items_per_s": middle([n_each * r.per_second for r in each], 1),
+            "p50_ms": middle([1000 * r.quantile(0.5) for r in each], 1),
+            "p99_ms": middle([1000 * r.quantile(0.99) for r in each], 1),
+            "cpu_ms_per_item": middle([1000 * cpu_s_an_item(r, n_each) for r in each], 2),
+            "sender_cpu_ms_per_item": middle(
+                [1000 * r.sender_cpu_s / (n_each * r.statuses[200]) for r in each], 2
+            ),
+            "statuses": dict(sum((r.statuses for r in each), Counter())),
+        }
+        if name == OURS:
+            continue
+        pairs = list(zip(ours, each, strict=True))
+        rows[name]["throughput_of_unibind_times"] = middle(
+            [a.per_second / b.per_second for a, b in pairs], 2
+        )
+        rows[name]["p99_of_unibind_times"] = middle(
+            [a.quantile(0.99) / b.quantile(0.99) for a, b in pairs], 2
+        )
+    speeds = [speed / (n_each * r.per_second) for (speed, _), r in zip(bare, ours, strict=True)]
+    cpus = [cpu_s_an_item(r, n_each) / cpu_s for (_, cpu_s), r in zip(bare, ours, strict=True)]
+    return {
+        "servers": rows,
+        "bare_items_per_s": middle([speed for speed, _ in bare], 1),
+        "bare_cpu_ms_per_item": middle([1000 * cpu_s for _, cpu_s in bare], 2),
+        "bare_batches_over_unibind": middle(speeds, 3),
+        "unibind_cpu_over_bare_batches": middle(cpus, 3),
+    }
+
+
+def cpu_s_an_item(ran: Round, n_each: int) -> float:
+    return ran.server_cpu_s / (n_each * ran.statuses[200])
+
+
+def middle(values: list[float], digits: int) -> list[float]:
+    """Return the median, the least and the largest."""
+    return [round(f(values), digits) for f in (statistics.median, min, max)]
+
+
+def overloaded(server: Server) -> dict:
     """Ask for ten times what can be done; only accepted and turned away, and those in time."""
-    unloaded = asyncio.run(closed_loop(port, text_bodies(40, n_texts=32, seed=5), 1))
-    loaded = asyncio.run(closed_loop(port, text_bodies(40, n_texts=32, seed=6), 4))
+
+    def requests(n: int) -> list[bytes]:
+        return traffic.requests_of_texts(traffic.texts(32 * n), n_each=32)
+
+    unloaded = asyncio.run(traffic.closed_loop(server.port, requests(60), 1))
+    loaded = asyncio.run(traffic.closed_loop(server.port, requests(40), 4))
     rate = 10 * loaded.per_second
-    bodies = text_bodies(int(rate * 12), n_texts=32, seed=9)
-    flood = asyncio.run(open_loop(port, bodies, rate))
+    flood = asyncio.run(traffic.open_loop(server.port, requests(int(rate * 12)), rate))
     return {
         "texts_a_request": 32,
         "capacity_per_s": round(loaded.per_second, 2),
@@ -355,42 +261,52 @@ def overloaded(port: int) -> dict:
     }
 
 
-def told_in_words(document: dict) -> str:
-    lines = [f"{document['machine']}. Medians over alternating rounds.", ""]
-    if document.get("was_busy"):
+def in_words(document: dict) -> str:
+    lines = [
+        f"{document['machine']}. Medians over {document['rounds']} alternating rounds, in brackets "
+        "the least and the largest; ratios are of rounds side by side.",
+        "",
+    ]
+    if document["was_busy"]:
         lines += [
             "The machine was busy with other work: these are not figures of the service, only a "
             "sign that it bears company. Repeat them on a quiet one.",
             "",
         ]
     for heading, found in document.items():
-        if not isinstance(found, dict) or "servers" not in found:
-            continue
-        lines += [
-            f"**{heading}**", "",
-            "| server | items/s | p50 ms | p99 ms | CPU ms an item | unibind's throughput "
-            "| unibind's p99 |",
-            "|---|---|---|---|---|---|---|",
-        ]  # fmt: skip
-        for name, row in found["servers"].items():
-            times = row.get("throughput_of_unibind_times")
-            late = row.get("p99_of_unibind_times")
-            lines.append(
-                f"| {name} | {row['items_per_s']} | {row['p50_ms']} | {row['p99_ms']} "
-                f"| {row['cpu_ms_per_item']} | {f'{times} x' if times else ''} "
-                f"| {f'{late} x' if late else ''} |"
-            )
-        if "bare_batches_over_unibind" in found:
-            faster = found["bare_batches_over_unibind"]
-            cpu = found["unibind_cpu_over_bare_batches"]
-            lines += [
-                "",
-                f"Bare in-process batches of 32 are {faster} x as fast; the service takes ",
-            ]
-            lines[-1] += f"{cpu} x their processor time."
-        lines.append("")
-    lines += ["**overload**", "", f"`{json.dumps(document['overload'])}`", ""]
-    return "\n".join(lines)
+        if isinstance(found, dict) and "servers" in found:
+            lines += [f"**{heading}**", "", *table(found["servers"]), "", *beside_bare(found), ""]
+    if "overload" in document:
+        lines += ["**overload**", "", f"`{json.dumps(document['overload'])}`", ""]
+    lines += ["**versions**", ""]
+    for name, found in document["versions"].items():
+        lines.append(f"- {name}: {', '.join(f'{k} {v}' for k, v in found.items())}")
+    return "\n".join([*lines, ""])
+
+
+def table(rows: dict[str, dict]) -> list[str]:
+    lines = [
+        "| server | items/s | p50 ms | p99 ms | CPU ms an item | unibind's throughput "
+        "| unibind's p99 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        cells = [row[key][0] for key in ("items_per_s", "p50_ms", "p99_ms", "cpu_ms_per_item")]
+        for key in ("throughput_of_unibind_times", "p99_of_unibind_times"):
+            cells.append("{} x ({} to {})".format(*row[key]) if key in row else "")
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def beside_bare(found: dict) -> list[str]:
+    faster, cpu = found["bare_batches_over_unibind"], found["unibind_cpu_over_bare_batches"]
+    sender = found["servers"][OURS]["sender_cpu_ms_per_item"][0]
+    return [
+        f"Bare in-process batches: {found['bare_items_per_s'][0]} items/s, "
+        f"{found['bare_cpu_ms_per_item'][0]} ms of processor time each. They are "
+        f"{faster[0]} x as fast ({faster[1]} to {faster[2]}); the service takes {cpu[0]} x their "
+        f"processor time ({cpu[1]} to {cpu[2]}), the sender {sender} ms an item on the same cores.",
+    ]
 
 
 if __name__ == "__main__":

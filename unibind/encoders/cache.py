@@ -153,7 +153,9 @@ class FeatureCache:
             self._identity = _identity(self.path)
             with contextlib.suppress(sqlite3.OperationalError):  # another process sets it just now
                 connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # Whoever waits for features must not wait for the disk too: after a power cut the file
+            # may be damaged, which is found, and begun anew.
+            connection.execute("PRAGMA synchronous = OFF")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 _create(connection)

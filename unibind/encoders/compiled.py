@@ -39,7 +39,14 @@ from unibind.types import FloatArray
 if TYPE_CHECKING:  # a warm start runs without torch, whose import takes seconds
     from torch import nn
 
-__all__ = ["Forward", "Input", "compile_network", "n_threads", "side_by_side"]
+__all__ = [
+    "Forward",
+    "Input",
+    "batch_by_batch",
+    "compile_network",
+    "n_threads",
+    "side_by_side",
+]
 
 _T = TypeVar("_T")
 
@@ -123,10 +130,23 @@ def side_by_side(
         dim: Width F of the features.
     """
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    return batch_by_batch(encode, batches, dim=dim)
+
+
+def batch_by_batch(
+    encode: Callable[[Sequence[_T]], FloatArray], batches: Sequence[Sequence[_T]], *, dim: int
+) -> FloatArray:
+    """Return the features of batches, one after another, shape (N, F), encoded in several threads.
+
+    Args:
+        encode: A batch to its features.
+        batches: With N items together; the slow ones last would leave threads without work.
+        dim: Width F of the features.
+    """
     if not batches:
         return np.empty((0, dim), dtype=np.float32)
     if len(batches) == 1:
-        return encode(items)
+        return encode(batches[0])
     return np.concatenate(list(_pool().map(encode, batches)))
 
 

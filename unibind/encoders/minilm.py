@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from unibind import weights
-from unibind.encoders.compiled import Forward, Input, compile_network, side_by_side
+from unibind.encoders.compiled import Forward, Input, batch_by_batch, compile_network
 from unibind.encoders.fingerprints import fingerprint_of, weight_hashes
 from unibind.modalities.text import TEXT, accept
 from unibind.types import FloatArray
@@ -28,6 +28,7 @@ MAX_TOKENS = 256
 
 _NAME = "minilm-l6"
 _BATCH = 8
+_WORTH = 10  # tokens of padding that cost about as much as beginning another batch
 _INPUTS = (Input("ids", np.int64, ("B", "T")), Input("mask", np.float32, ("B", "T")))
 
 
@@ -64,12 +65,11 @@ class MiniLM:
         """
         pieces = self._tokenizer.encode_batch_fast([accept(item) for item in items])
         tokens = [encoding.ids for encoding in pieces]
-        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]), reverse=True)
         features = np.empty((len(tokens), self.dim), dtype=np.float32)
-        features[by_length] = side_by_side(
+        features[by_length] = batch_by_batch(
             lambda batch: self._network(*_padded(batch)),
-            [tokens[row] for row in by_length],
-            batch_size=_BATCH,
+            _alike([tokens[row] for row in by_length]),
             dim=self.dim,
         )
         return features
@@ -125,6 +125,23 @@ def _builder(file: Path, *, n_heads: int) -> Callable[[], "nn.Module"]:
         return from_hugging_face(load_file(file), n_heads=n_heads)
 
     return build
+
+
+def _alike(tokens: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Return sentences, the longest first, in batches that are padded less than they save.
+
+    Args:
+        tokens: Ids of each sentence, sorted by length, the longest first.
+    """
+    batches: list[list[Sequence[int]]] = []
+    n_padded = 0
+    for sentence in tokens:
+        n_padded += len(batches[-1][0]) - len(sentence) if batches else 0
+        if not batches or len(batches[-1]) == _BATCH or n_padded > _WORTH:
+            batches.append([])
+            n_padded = 0
+        batches[-1].append(sentence)
+    return batches
 
 
 def _padded(tokens: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

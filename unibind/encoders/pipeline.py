@@ -4,8 +4,9 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def encode_sources(
     run = _Run(encoder, cache, len(sources), progress)
     reader = _Reader(encoder.modality, options or {}, cache)
     batch: list[_Read] = []
-    with _Pool(min(_MAX_READERS, (os.cpu_count() or 1) + 1)) as pool:
-        for read in _in_order(pool, reader, sources, n_ahead=2 * batch_size):
+    with closing(_read_all(reader, sources, n_ahead=2 * batch_size)) as reads:
+        for read in reads:
             if read.item is None:
                 run.settle(read)
                 continue
@@ -149,6 +150,10 @@ class _Reader:
             return self._read(row, source)
         except InvalidInputError as error:
             return _Read(row, error=str(error))
+
+    def is_file(self, source: Any) -> bool:
+        """Return whether a source is a file, or a file's content, rather than a value."""
+        return _is_file(self._modality, source)
 
     def _read(self, row: int, source: Any) -> _Read:
         content = _content_of(self._modality, source)
@@ -255,25 +260,33 @@ class _Pool(ThreadPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, reader: _Reader, sources: Sequence[Any], *, n_ahead: int
-) -> Iterator[_Read]:
+def _read_all(
+    reader: _Reader, sources: Sequence[Any], *, n_ahead: int
+) -> Generator[_Read, None, None]:
+    """Yield the sources in their order; threads are for files, values are there already."""
+    if not any(map(reader.is_file, sources)):
+        yield from map(reader, range(len(sources)), sources)
+        return
     waiting: deque[Future[_Read]] = deque()
-    for row, source in enumerate(sources):
-        waiting.append(pool.submit(reader, row, source))
-        if len(waiting) > n_ahead:
+    with _Pool(min(_MAX_READERS, (os.cpu_count() or 1) + 1)) as pool:
+        for row, source in enumerate(sources):
+            waiting.append(pool.submit(reader, row, source))
+            if len(waiting) > n_ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _content_of(modality: Modality, source: Any) -> bytes | None:
     """Return the bytes of a source that is a file or a file's content; None of a value."""
     if isinstance(source, bytes):
         return source
-    if isinstance(source, os.PathLike) or (isinstance(source, str) and not modality.str_is_item):
-        return read_file(Path(source))
-    return None
+    return read_file(Path(source)) if _is_file(modality, source) else None
+
+
+def _is_file(modality: Modality, source: Any) -> bool:
+    is_path = isinstance(source, str) and not modality.str_is_item
+    return is_path or isinstance(source, bytes | os.PathLike)
 
 
 def read_file(path: Path) -> bytes:

@@ -250,7 +250,8 @@ class Batcher(Generic[T]):
     def _gather(self) -> list[_Job]:
         batch: list[_Job] = []
         seconds = 0.0
-        while self._jobs and len(batch) < self._max_batch:
+        share = -(-len(self._jobs) // len(self._threads))  # what another could begin beside it
+        while self._jobs and len(batch) < min(share, self._max_batch):
             job = self._jobs[0]
             seconds += job.cost * self._s_per_cost
             if batch and seconds > self._batch_s:

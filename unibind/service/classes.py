@@ -10,8 +10,9 @@ from unibind.errors import InvalidInputError
 from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.service.knowledge import read_base
 from unibind.service.refusals import Refusal, without_paths
-from unibind.service.runtime import Runtime, Source
+from unibind.service.runtime import Runtime
 from unibind.service.schemas import ClassifyRequest, NamedClass
+from unibind.service.sources import Source
 from unibind.types import Json, Prediction
 
 __all__ = ["classified"]

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from unibind.modalities.registry import open_modality
-from unibind.service.frames import BrokenFrameError, receive, send, unpack
+from unibind.service.frames import BrokenFrameError, receive, send, unpack, widen
 from unibind.service.refusals import Refusal, without_paths
 from unibind.types import Json
 
@@ -57,8 +57,14 @@ class DecoderPool:
         self._closing = threading.Event()
         for each in self._decoders:
             self._idle.put(each)
-        self._watcher = threading.Thread(target=self._watch, name="decoders", daemon=True)
-        self._watcher.start()
+        self._watchers = [
+            threading.Thread(
+                target=self._every, args=(_WATCH_S, each), name="decoders", daemon=True
+            )
+            for each in (_Decoder.mend, _Decoder.stop_if_late)
+        ]
+        for watcher in self._watchers:
+            watcher.start()
 
     @property
     def pids(self) -> list[int]:
@@ -102,7 +108,8 @@ class DecoderPool:
     def close(self) -> None:
         """End all processes."""
         self._closing.set()
-        self._watcher.join()
+        for watcher in self._watchers:
+            watcher.join()
         for each in self._decoders:
             each.end()
 
@@ -113,11 +120,11 @@ class DecoderPool:
         finally:
             self._idle.put(decoder)
 
-    def _watch(self) -> None:
-        """Start the processes, and put another in the place of one that died while it was idle."""
-        while not self._closing.wait(_WATCH_S):
+    def _every(self, seconds: float, look: Callable[["_Decoder"], None]) -> None:
+        """Look after all decoders again and again."""
+        while not self._closing.wait(seconds):
             for each in self._decoders:
-                each.mend()
+                look(each)
 
 
 class _Decoder:
@@ -129,6 +136,8 @@ class _Decoder:
         self._on_death = on_death
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._late_at: float | None = None  # while a file is decoded
+        self._is_late = False
         self._is_closed = False
 
     @property
@@ -154,7 +163,7 @@ class _Decoder:
         return str(message["kind"])
 
     def mend(self) -> None:
-        """Start another process if this one died while nobody used it."""
+        """Start a process if there is none yet, or it died while nobody used it."""
         if self.pid is None and self._lock.acquire(blocking=False):
             try:
                 self._running()
@@ -162,6 +171,13 @@ class _Decoder:
                 _log.warning("a decoder cannot be started: %s", error)
             finally:
                 self._lock.release()
+
+    def stop_if_late(self) -> None:
+        """Kill the process if its file takes too long."""
+        late_at, process = self._late_at, self._process
+        if late_at is not None and process is not None and time.monotonic() > late_at:
+            self._is_late = True
+            process.kill()
 
     def end(self) -> None:
         self._is_closed = True
@@ -187,39 +203,7 @@ class _Decoder:
     def _answer(
         self, process: subprocess.Popen[bytes], asked: Json, content: bytes
     ) -> tuple[Json, list[bytearray]]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(self._time_s, stop)
-        timer.daemon = True
-        timer.start()
-        try:
-            send(process.stdin, asked, [content])
-            frame = receive(process.stdout, max_bytes=self._memory_bytes)
-        except (OSError, BrokenFrameError):
-            if late.is_set():
-                self._kill()
-                raise _unreadable(
-                    f"decoding it takes longer than {self._time_s:g} s; shorten or reduce it",
-                    "decoding_too_slow",
-                ) from None
-            raise
-        finally:
-            timer.cancel()
-        if frame is None:
-            if late.is_set():
-                self._kill()
-                raise _unreadable(
-                    f"decoding it takes longer than {self._time_s:g} s; shorten or reduce it",
-                    "decoding_too_slow",
-                )
-            raise BrokenFrameError("it ended without an answer")
-        message, buffers = frame
+        message, buffers = self._exchange(process, asked, content)
         if "error" in message:
             if message["kind"] == "bug":
                 _log.error("the reader of %s failed: %s", asked["modality"], message.get("log"))
@@ -227,6 +211,31 @@ class _Decoder:
                 raise Refusal(501, "plugin_missing", without_paths(message["error"]))
             raise _unreadable(without_paths(message["error"]), "unreadable_item")
         return message, buffers
+
+    def _exchange(
+        self, process: subprocess.Popen[bytes], asked: Json, content: bytes
+    ) -> tuple[Json, list[bytearray]]:
+        """Return what a process answers within its time."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._is_late = False
+        self._late_at = time.monotonic() + self._time_s
+        try:
+            send(process.stdin, asked, [content])
+            frame = receive(process.stdout, max_bytes=self._memory_bytes)
+            if frame is None:
+                raise BrokenFrameError("it ended without an answer")
+            return frame
+        except (OSError, BrokenFrameError):
+            if self._is_late:
+                self._kill()
+                raise _unreadable(
+                    f"decoding it takes longer than {self._time_s:g} s; shorten or reduce it",
+                    "decoding_too_slow",
+                ) from None
+            raise
+        finally:
+            self._late_at = None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
@@ -247,6 +256,8 @@ class _Decoder:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
         )
+        for stream in (process.stdin, process.stdout):
+            widen(stream)
         self._process = process
         timer = threading.Timer(_START_S, process.kill)
         timer.daemon = True

@@ -4,6 +4,7 @@ A decoder may have been taken over by the file that it read. So what comes back 
 data: text, numbers, arrays, and frozen dataclasses of these that the modality's own module names.
 """
 
+import contextlib
 import json
 import struct
 import sys
@@ -18,18 +19,32 @@ import numpy.typing as npt
 
 from unibind.types import Json, Modality
 
-__all__ = ["BrokenFrameError", "pack", "receive", "send", "unpack"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["BrokenFrameError", "pack", "receive", "send", "unpack", "widen"]
 
 _LENGTHS: Final = struct.Struct(">II")  # of the JSON, and how many buffers follow
 _LENGTH: Final = struct.Struct(">Q")
 _MAX_JSON: Final = 16 * 2**20
 _MAX_BUFFERS: Final = 4096
 _MAX_DEPTH: Final = 16
+_PIPE_BYTES: Final = 2**20
 _NUMERIC: Final = "biufc"
 
 
 class BrokenFrameError(Exception):
     """The other side sent what is no frame, or what no item is made of."""
+
+
+def widen(stream: IO[bytes] | None) -> None:
+    """Let a pipe hold a picture, where the system can: whenever it is full, both sides wait."""
+    if stream is None or fcntl is None or not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return
+    with contextlib.suppress(OSError):  # the system allows each user so much
+        fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def send(

@@ -18,8 +18,9 @@ from unibind.errors import InvalidInputError
 from unibind.service.edge import Visit
 from unibind.service.fetching import Fetcher
 from unibind.service.refusals import Refusal, refusal_of
-from unibind.service.runtime import AUTO, Runtime, Source
+from unibind.service.runtime import Runtime
 from unibind.service.schemas import Part, first_fault
+from unibind.service.sources import AUTO, Source
 from unibind.types import Json
 
 __all__ = [

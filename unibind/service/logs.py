@@ -1,11 +1,15 @@
 """Log lines for machines, and the audit of writes. What people send is never logged."""
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import sys
+import threading
 import time
+from collections import deque
 from pathlib import Path
+from typing import TextIO
 
 from unibind.types import Json
 
@@ -14,6 +18,8 @@ __all__ = ["Audit", "configure"]
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _AUDIT_BYTES = 16 * 2**20
 _AUDIT_FILES = 10
+_GATHER_S = 0.05
+_MOST_LINES = 100_000
 
 
 class _JsonLines(logging.Formatter):
@@ -39,9 +45,49 @@ class _Lines(logging.Formatter):
         return f"{super().format(record)} {told}".rstrip()
 
 
+class _Together(logging.Handler):
+    """Lines that a thread writes a moment later, together; what warns is written at once.
+
+    Each write hands the interpreter over to other threads, and whoever serves has to wait for it.
+
+    Args:
+        stream: Where to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self._is_there = threading.Event()
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
+        self._lines.append(self.format(record))
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        else:
+            self._is_there.set()
+
+    def flush(self) -> None:
+        """Write what is there."""
+        with self.lock or contextlib.nullcontext():
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if lines:
+                with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+                    self._stream.write("".join(f"{line}\n" for line in lines))
+                    self._stream.flush()
+
+    def _run(self) -> None:
+        while self._is_there.wait():
+            time.sleep(_GATHER_S)
+            self._is_there.clear()
+            self.flush()
+
+
 def configure(log_format: str) -> None:
     """Send the log to stderr, as JSON or for people."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Together(sys.stderr)
     handler.setFormatter(
         _JsonLines()
         if log_format == "json"

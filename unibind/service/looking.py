@@ -16,7 +16,8 @@ import numpy.typing as npt
 from unibind.errors import StoreError
 from unibind.protocols import TracingStore
 from unibind.service.refusals import Refusal
-from unibind.service.runtime import Runtime, Source
+from unibind.service.runtime import Runtime
+from unibind.service.sources import Source
 from unibind.sources import cache_dir
 from unibind.types import FloatArray, Json
 

@@ -10,7 +10,6 @@ from pydantic.json_schema import models_json_schema
 
 from unibind.modalities.registry import installed
 from unibind.service.examples import ANSWERS, FORMS, PARAMETERS
-from unibind.service.runtime import AUTO
 from unibind.service.schemas import (
     Change,
     ClassifyRequest,
@@ -20,6 +19,7 @@ from unibind.service.schemas import (
     ItemRequest,
     SearchRequest,
 )
+from unibind.service.sources import AUTO
 from unibind.types import Json
 
 __all__ = ["REFUSALS", "body", "document"]

@@ -7,7 +7,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from threadpoolctl import threadpool_limits
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from unibind.service.app import create_app
 from unibind.service.logs import configure
@@ -31,6 +32,8 @@ def serve(settings: ServiceSettings) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     configure(settings.log_format)
     app = create_app(settings)
+    # The same holds for the threads of matrix products, which moreover spin while they wait.
+    threadpool_limits(1, user_api="blas")
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -43,7 +46,6 @@ def serve(settings: ServiceSettings) -> None:
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
     )
@@ -56,13 +58,14 @@ def _end_well(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def protocol_for(settings: ServiceSettings) -> type[H11Protocol]:
+def protocol_for(settings: ServiceSettings) -> type[HttpToolsProtocol]:
     """Return uvicorn's protocol with a limit on how long a head may take, and on connections."""
 
-    class Guarded(H11Protocol):
-        """HTTP/1.1, of which a request's head must come within `header_timeout_s`."""
+    class Guarded(HttpToolsProtocol):
+        """HTTP/1.1, of which a request's head must come within `header_timeout_s`, and be small."""
 
         _head_timer: asyncio.TimerHandle | None = None
+        _n_head = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -82,8 +85,13 @@ def protocol_for(settings: ServiceSettings) -> type[H11Protocol]:
             super().data_received(data)
             if self.cycle is not None and self.cycle is not before:
                 self._forget_head()
+            elif self._head_timer is not None:
+                self._n_head += len(data)
+                if self._n_head > _MAX_HEAD:
+                    self.transport.close()
 
         def _await_head(self) -> None:
+            self._n_head = 0
             self._head_timer = self.loop.call_later(settings.header_timeout_s, self._give_up)
 
         def _forget_head(self) -> None:

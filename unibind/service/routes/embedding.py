@@ -14,7 +14,7 @@ from unibind.service.intake import Asked, asked_of, runtime_of, sources_of, unle
 from unibind.service.looking import inspected
 from unibind.service.openapi import REFUSALS, body
 from unibind.service.refusals import Refusal
-from unibind.service.runtime import Runtime, Source
+from unibind.service.runtime import Runtime
 from unibind.service.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -26,6 +26,7 @@ from unibind.service.schemas import (
     SearchRequest,
     SearchResponse,
 )
+from unibind.service.sources import Source
 from unibind.types import FloatArray, Hit, Json
 
 __all__ = ["router"]
@@ -59,17 +60,16 @@ async def create_embeddings(request: Request) -> Response:
         )
     sources = await _sources(request, asked, _listed(told.input))
     deadline = visit_of(request).deadline
-    rows = await unless_gone(request, runtime.embed(sources, deadline=deadline))
-    n_tokens = _n_tokens(runtime, sources)
+    found = await unless_gone(request, runtime.embed(sources, deadline=deadline))
     return _json(
         {
             "object": "list",
             "data": [
                 {"object": "embedding", "index": row, "embedding": vector}
-                for row, vector in enumerate(_written(rows, told.encoding_format))
+                for row, vector in enumerate(_written(found.rows, told.encoding_format))
             ],
             "model": told.model or _name(runtime),
-            "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
+            "usage": {"prompt_tokens": found.n_tokens, "total_tokens": found.n_tokens},
         }
     )
 
@@ -145,14 +145,14 @@ async def _found(
         runtime.modality(name, param="into")
     if told.hybrid and told.words is None:
         _check_texts(sources)
-    rows = await runtime.embed(sources, deadline=deadline)
+    embedded = await runtime.embed(sources, deadline=deadline)
     found: list[list[Hit]] = [[] for _ in sources]
     for modality in dict.fromkeys(source.modality for source in sources):
         places = [n for n, source in enumerate(sources) if source.modality == modality]
         texts = [told.words or sources[n].content for n in places]
         search = functools.partial(
             runtime.engine.store.search,
-            rows[places],
+            embedded.rows[places],
             k=told.k,
             modalities=told.into,
             where=told.where,
@@ -229,12 +229,6 @@ def _written(rows: FloatArray, encoding: str) -> list[Any]:
     if encoding == "base64":
         return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows]
     return list(np.ascontiguousarray(rows))
-
-
-def _n_tokens(runtime: Runtime, sources: Sequence[Source]) -> int:
-    texts = [each.content for each in sources if isinstance(each.content, str)]
-    count = getattr(runtime.engine.encoder(runtime.text), "count_tokens", None)
-    return sum(count(texts)) if count is not None and texts else 0
 
 
 def _json(value: Json) -> Response:

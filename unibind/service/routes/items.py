@@ -25,7 +25,7 @@ from unibind.service.intake import (
 from unibind.service.looking import content_of, inspected
 from unibind.service.openapi import REFUSALS, body
 from unibind.service.refusals import Refusal, refusal_of
-from unibind.service.runtime import Runtime, Source
+from unibind.service.runtime import Runtime
 from unibind.service.schemas import (
     DeleteResponse,
     InspectResponse,
@@ -33,6 +33,7 @@ from unibind.service.schemas import (
     ItemResponse,
     LineResult,
 )
+from unibind.service.sources import Source
 from unibind.service.writing import Upsert
 from unibind.types import FloatArray, Json
 
@@ -287,11 +288,12 @@ async def _stored(
         raise refusal_of(error, param="metadata") from None
     (source,) = await sources_of(request, [item], files)
     visit_of(request).n_items += 1
-    rows = await runtime.embed([source], deadline=deadline)
+    embedded = await runtime.embed([source], deadline=deadline)
+    (vector,) = embedded.rows
     with runtime.metrics.timed(source.modality, "store"):
         if runtime.settings.keep_content:
             await runtime.in_thread(runtime.contents.keep, key, _content(source))
-        await _settled(runtime.writer.upsert(Upsert(key, source.modality, rows[0], item.metadata)))
+        await _settled(runtime.writer.upsert(Upsert(key, source.modality, vector, item.metadata)))
 
 
 def _content(source: Source) -> Content:
