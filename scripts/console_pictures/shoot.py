@@ -147,7 +147,7 @@ SHOTS = (
     Shot("picture-phone", drop("kettle.png"), size=PHONE, most_high=1800),
     Shot("sound-light", drop("drum.wav")),
     Shot("scan-dark", ask_of_scan, theme="dark"),
-    Shot("trace-light", drop("running.csv")),
+    Shot("trace-light", drop("running.csv"), most_high=1250),
     Shot("words-phone-dark", words, size=PHONE, theme="dark", most_high=1400),
     Shot("error-light", refuse),
     Shot("empty-light", drop("kettle.png"), is_empty=True),
