@@ -34,7 +34,7 @@ and a brick wall, the moon and a starry sky one above."""
 
 _NAME = "efficientnet-lite0"
 _FILE = "efficientnet-lite0.pth"
-_BATCH = 1  # what a convolution makes of four pictures does not stay in a core's own cache
+_BATCH = 1  # on two cores 16 ms a picture; of four at once 20 ms each
 _PIXELS = Input("pixels", np.uint8, ("B", SIDE, SIDE, 3))
 _FEATURES = Input("features", np.float32, ("B", 1280))
 
