@@ -7,6 +7,7 @@ from typing import Any
 from unibind.alignment.decision import UNKNOWN
 from unibind.engine import Engine
 from unibind.errors import InvalidInputError
+from unibind.knowledge.class_texts import LLM
 from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.service.knowledge import read_base
 from unibind.service.refusals import Refusal, without_paths
@@ -64,6 +65,8 @@ def _decided(
         knowledge=base,
         top=told.top,
         explain=told.explain,
+        # Sentences that the call itself gives are meant, whatever was measured of a base's own.
+        texts=LLM if base is not None and told.knowledge is None else None,
     )
     try:
         found = ask(unknown=FALSE_ALARMS if told.unknown else None)

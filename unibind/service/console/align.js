@@ -82,7 +82,7 @@ function outcome(result) {
   const held = result.held_out ?? {};
   const rows = [
     ["items", result.items], ["names", result.names], ["learned from", result.learned_from], ["encoder", result.encoder],
-    ...Object.entries(held).map(([name, value]) => [`held out: ${name.replaceAll("_", " ")}`, typeof value === "number" ? value.toFixed(3) : value]),
+    ...Object.entries(held).map(([name, value]) => [`held out: ${name.replaceAll("_", " ")}`, typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : value]),
   ].filter(([, value]) => value !== undefined && typeof value !== "object");
   return make("table", {}, make("tbody", {}, ...rows.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(value))))));
 }
