@@ -10,13 +10,13 @@ __all__ = ["CLASS_TEXTS", "RECIPES", "Recipe", "class_texts_of"]
 
 CLASS_TEXTS: Mapping[str, ClassTexts] = MappingProxyType(
     {
-        "image": ClassTexts(NAME, "picture", "thing"),
+        "image": ClassTexts(LLM, "picture", "thing"),
         "audio": ClassTexts(NAME, "recording", "sound"),
         "pointcloud": ClassTexts(NAME, "3D model", "object"),
         "timeseries": ClassTexts(NAME, "sensor recording", "activity"),
         "video": ClassTexts(NAME, "video", "thing"),
         "event": ClassTexts(LLM, "event recording", "thing"),
-        "thermal": ClassTexts(NAME, "thermal picture", "thing"),
+        "thermal": ClassTexts(LLM, "thermal picture", "thing"),
     }
 )
 """What stands for a class of a knowledge base, by the modality that is asked about.
