@@ -59,7 +59,7 @@ def test_the_clients_have_every_method_of_the_engine_but_those_that_cannot_leave
 
 
 def test_the_clients_verbs_take_the_engines_arguments():
-    kept_by_the_server = {"evidence", "judged", "aligner", "watch"}
+    kept_by_the_server = {"evidence", "texts", "judged", "aligner", "watch"}
     for verb in public(Client) & public(unibind.Engine) - {"modalities", "close"}:
         ours = inspect.signature(getattr(Client, verb)).parameters
         engines = inspect.signature(getattr(unibind.Engine, verb)).parameters
