@@ -221,6 +221,7 @@ def test_centring_closes_the_gap_and_lets_modalities_find_each_other():
     assert (
         after["text"]["text"]["n"] == 0
     )  # no other text has its name, and it is not its own answer
+    assert after["text"]["text"]["r_at_1"] is None
     assert after["image"]["image"]["n"] == 40
     assert after["image"]["image"]["chance_at_5"] == pytest.approx(5 / 39, abs=1e-3)
     assert draw_matrix(found) == draw_matrix(found)

@@ -146,7 +146,10 @@ def _balance(
         modality, _, place = each.partition("=")
         if not place:
             raise InvalidInputError(f"--data {each!r}; MODALITY=SET was needed: image=stamps")
-        found = named(opened(place, modality).items, base, captions=captions)
+        items = opened(place, modality).items
+        found = named(items, base, captions=captions)
+        if captions and not found.items:  # sounds have labels, say, and pictures captions
+            found = named(items, base, captions=False)
         has = open_modality(modality).options
         its = {name: value for name, value in options.items() if name in has}
         found, features = encoded(engine, modality, found, its)
@@ -196,6 +199,12 @@ def _print(result: Mapping[str, Json]) -> None:
         )
 
 
+def _told(cell: Mapping[str, float | None]) -> str:
+    if not cell["n"]:  # no query has an answer there: each word stands once
+        return f"{'-':>15}"
+    return f"{cell['r_at_1']:>8.3f} ({cell['chance_at_1']:.2f})"
+
+
 def _print_balance(result: Mapping[str, Json]) -> None:
     order = list(result["items"])
     width = max(map(len, order)) + 2
@@ -204,10 +213,7 @@ def _print_balance(result: Mapping[str, Json]) -> None:
         print(" " * width + "".join(f"{name:>15}" for name in order))
         for asked in order:
             cells = result["matrix"][stage][asked]
-            told = "".join(
-                f"{cells[found]['r_at_1']:>8.3f} ({cells[found]['chance_at_1']:.2f})"
-                for found in order
-            )
+            told = "".join(_told(cells[found]) for found in order)
             print(f"{asked:<{width}}{told}")
     for name, told in (("gap", "gap between modality means"), ("hubness", "hubness (skewness)")):
         print(f"{told:<28} {result[name]['before']:.3f} -> {result[name]['after']:.3f}")

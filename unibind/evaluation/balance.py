@@ -35,7 +35,8 @@ class Balance:
     Attributes:
         items: Modality to how many items.
         matrix: ``"after"`` or ``"before"``, query modality, gallery modality to R@1, R@5, what
-            chance finds at 1 and 5, and the number of queries that have an answer there.
+            chance finds at 1 and 5 (None if no query has an answer there), and the number of
+            queries that have one.
         gap: Mean distance between the modalities' means.
         hubness: Skewness of how often an item is among the ten nearest of others, all modalities
             in one index; 0 is even.
@@ -44,7 +45,7 @@ class Balance:
     """
 
     items: dict[str, int]
-    matrix: dict[str, dict[str, dict[str, dict[str, float]]]]
+    matrix: dict[str, dict[str, dict[str, dict[str, float | None]]]]
     gap: dict[str, float]
     hubness: dict[str, float]
     mean_average_precision: dict[str, Json]
@@ -102,18 +103,20 @@ def draw_matrix(balance: Balance) -> bytes:
 
     order = list(balance.items)
     figure = Figure(
-        figsize=(1.1 * len(order) * 2 + 2, 0.9 * len(order) + 1.8), layout="constrained"
+        figsize=(1.1 * len(order) * 2 + 2, 0.9 * len(order) + 2.4), layout="constrained"
     )
     FigureCanvasAgg(figure)
     for panel, stage in zip(figure.subplots(1, 2), ("before", "after"), strict=True):
         cells = balance.matrix[stage]
-        rates = np.array([[cells[a][b]["r_at_1"] for b in order] for a in order])
+        rates = np.array(
+            [[cells[a][b]["r_at_1"] for b in order] for a in order], dtype=np.float64
+        )  # None is NaN, which stays white
         panel.imshow(rates, vmin=0, vmax=1, cmap="Blues")
         for y, asked in enumerate(order):
             for x, found in enumerate(order):
-                rate = rates[y, x]
-                shown = f"{rate:.2f}\n({cells[asked][found]['chance_at_1']:.2f})"
-                colour = "white" if rate > 0.6 else "black"
+                cell = cells[asked][found]
+                shown = f"{rates[y, x]:.2f}\n({cell['chance_at_1']:.2f})" if cell["n"] else "-"
+                colour = "white" if rates[y, x] > 0.6 else "black"
                 panel.text(x, y, shown, ha="center", va="center", fontsize=8, color=colour)
         panel.set_xticks(range(len(order)), order, fontsize=8, rotation=30)
         panel.set_yticks(range(len(order)), order, fontsize=8)
@@ -126,7 +129,7 @@ def draw_matrix(balance: Balance) -> bytes:
     return stream.getvalue()
 
 
-def _retrieval(asked: Crowd, found: Crowd, is_same: bool) -> dict[str, float]:
+def _retrieval(asked: Crowd, found: Crowd, is_same: bool) -> dict[str, float | None]:
     """Return how often a query's nearest items hold one of its name; itself is not there."""
     gallery = np.array(found.names)
     first, fifth, chances, n = 0, 0, np.zeros(2), 0
@@ -143,7 +146,10 @@ def _retrieval(asked: Crowd, found: Crowd, is_same: bool) -> dict[str, float]:
         size = len(gallery) - is_same
         chances += [_chance(counts[has], size, k).sum() for k in (1, 5)]
         n += int(has.sum())
-    share = max(n, 1)
+    if not n:
+        nothing = dict.fromkeys(("r_at_1", "r_at_5", "chance_at_1", "chance_at_5"))
+        return {**nothing, "n": 0}
+    share = n
     return {
         "r_at_1": round(first / share, 4),
         "r_at_5": round(fifth / share, 4),
