@@ -1,11 +1,19 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from unibind.errors import ArtifactError, InvalidInputError
-from unibind.knowledge.base import find_base, open_base, save_base, seal_base, target_folder
+from unibind.knowledge.base import (
+    find_base,
+    open_base,
+    own_folder,
+    save_base,
+    seal_base,
+    target_folder,
+)
 from unibind.knowledge.importing import import_base, read_descriptions
 from unibind.knowledge.rows import json_line
 from unibind.knowledge.values import AttributeRanges, KnowledgeBase, Line, Source
@@ -133,6 +141,21 @@ def test_texts_tells_an_unknown_class_from_an_unknown_view():
 def test_a_missing_base_tells_which_there_are():
     with pytest.raises(ArtifactError, match=r"there are: .*everyday"):
         find_base("nowhere")
+
+
+def test_changes_of_a_base_that_the_package_brought_go_into_a_copy_of_ones_own(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    brought = find_base("everyday")
+    own = own_folder("everyday")
+    assert own == Path("knowledge_base/everyday") != brought
+    assert own_folder(brought) == brought, "who gives a path means that very folder"
+    base = open_base("everyday")
+    saved = save_base(replace(base, lines=base.lines[1:]), own)
+    assert open_base("everyday").content_id == saved.content_id != base.content_id
+    assert open_base(brought).content_id == base.content_id
+    assert own_folder("everyday") == own
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a b", "x;y"])

@@ -35,7 +35,7 @@ def lint(
     from unibind.cli.knowledge_tables import tell_gaps
     from unibind.cli.text_tower import TextTower, load_tower
     from unibind.knowledge.attribute_lint import lint_attributes
-    from unibind.knowledge.base import find_base, open_base, save_base
+    from unibind.knowledge.base import open_base, own_folder, save_base
     from unibind.knowledge.faults import SEVERITIES
     from unibind.knowledge.language import LANGUAGES
     from unibind.knowledge.lint import lint as lint_base
@@ -64,7 +64,7 @@ def lint(
         cleaned = quarantined(base, findings, severity=fix_severity)  # type: ignore[arg-type]
         n_fixed = len(base.lines) - len(cleaned.lines)
         if n_fixed:
-            save_base(cleaned, find_base(name))
+            save_base(cleaned, own_folder(name))
     result = {
         "name": base.name,
         "lines": len(base.lines),

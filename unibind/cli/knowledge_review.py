@@ -112,9 +112,9 @@ def diff(
 
 
 def _change(name: str, change: "Callable[[KnowledgeBase], KnowledgeBase]", as_json: bool) -> None:
-    from unibind.knowledge.base import find_base, open_base, save_base
+    from unibind.knowledge.base import open_base, own_folder, save_base
 
-    base = save_base(change(open_base(name)), find_base(name))
+    base = save_base(change(open_base(name)), own_folder(name))
     n_reviewed = sum(line.is_reviewed for line in base.lines)
     result = {
         "name": base.name,

@@ -54,6 +54,7 @@ __all__ = [
     "find_base",
     "is_signed_off",
     "open_base",
+    "own_folder",
     "read_plan",
     "save_base",
     "seal_base",
@@ -119,6 +120,20 @@ def target_folder(name: str | Path) -> Path:
             "give a path"
         )
     return Path("knowledge_base") / text
+
+
+def own_folder(name: str | Path) -> Path:
+    """Return where changes of a base are written: where it lies, unless the package brought it.
+
+    Such a one is left as it is, for an upgrade would undo the changes; they go into a copy under
+    ``./knowledge_base``, which is found first from then on.
+
+    Raises:
+        ArtifactError: There is no such base.
+    """
+    folder = find_base(name)
+    is_brought = folder != Path(name) and folder.parent in _homes()[1:]
+    return target_folder(folder.name) if is_brought else folder
 
 
 def open_base(name: str | Path, *, sealed: bool = True) -> KnowledgeBase:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from unibind import artifact
 from unibind.errors import InvalidInputError
 from unibind.knowledge import review
-from unibind.knowledge.base import base_names, find_base, open_base, save_base
+from unibind.knowledge.base import base_names, find_base, open_base, own_folder, save_base
 from unibind.knowledge.lint import lint
 from unibind.knowledge.values import KnowledgeBase, Line
 from unibind.protocols import Encoder
@@ -108,7 +108,7 @@ def changed(name: str, change: Change, encoder: Encoder) -> Json:
             )
         after = _after(before, change)
         if not change.dry_run:
-            after = save_base(after, find_base(name))
+            after = save_base(after, own_folder(name))
     return _difference(before, after, encoder) | {
         "name": after.name,
         "content_id": after.content_id,
