@@ -147,7 +147,8 @@ function classPanel(classified) {
   }
   const [result] = classified.results;
   if (result.is_unknown) panel.append(make("p", {}, make("strong", {}, "Probably none of them."), " The likeliest:"));
-  panel.append(make("ol", { className: "classes" }, ...result.predictions.map((each, n) => make("li", { className: "class" },
+  const classes = result.is_unknown ? result.predictions.slice(1) : result.predictions;
+  panel.append(make("ol", { className: "classes" }, ...classes.map((each, n) => make("li", { className: "class" },
     make("div", { className: "bar" }, filled(each.probability),
       make("strong", {}, each.label), make("span", {}, percent(each.probability))),
     n === 0 && each.reasons.length ? reasonList(each.reasons) : null))));
