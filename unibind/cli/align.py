@@ -216,7 +216,12 @@ def opened(
     try:
         dataset = open_dataset(data, suffixes=known.suffixes if known and known.suffixes else None)
     except InvalidInputError as error:
-        raise _with_modality(error, data, modality) from error
+        other = _other_modality(data, modality)
+        if other is None:
+            raise
+        raise InvalidInputError(
+            f"{error}; if they are something else, say --modality {other}"
+        ) from error
     if label_column is not None:
         dataset = replace(dataset, items=_relabelled(dataset, label_column))
     if split is None:
@@ -230,19 +235,17 @@ def opened(
     return replace(dataset, items=kept)
 
 
-def _with_modality(error: InvalidInputError, data: str, modality: str) -> InvalidInputError:
-    """Return the error, with the modality that files of a folder have by their names."""
+def _other_modality(data: str, modality: str) -> str | None:
+    """Return another modality that files of a folder have by their names, None if there is none."""
     from unibind.modalities.registry import installed
 
     endings = {path.suffix.lower() for path in Path(data).rglob("*.*")}
-    others = [
+    others = (
         name
         for name, known in installed().items()
         if name != modality and known.is_guessed and endings & set(known.suffixes)
-    ]
-    if not others:
-        return error
-    return InvalidInputError(f"{error}; if they are something else, say --modality {others[0]}")
+    )
+    return next(others, None)
 
 
 def _relabelled(dataset: "Dataset", column: str) -> "tuple[LabelledItem, ...]":

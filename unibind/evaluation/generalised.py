@@ -17,6 +17,7 @@ from unibind.alignment.ridge import RidgePath
 from unibind.alignment.stacking import seen_unseen
 from unibind.alignment.targets import Targets
 from unibind.alignment.unknown import outside
+from unibind.errors import InvalidInputError
 from unibind.evaluation.bootstrap import Outcome, Summary, summary
 from unibind.evaluation.labelled import LabelledItems, Split, split_classes
 from unibind.evaluation.reliability import (
@@ -220,23 +221,28 @@ class _Run:
     def unknown(self, centers: ClassCenters, seed: int) -> tuple[float, float, float] | None:
         """Return AUROC, false alarms and detections where half of the classes are listed.
 
-        None where that cannot be asked: so few classes were trained on that all are listed.
+        None where that cannot be asked: too few classes were trained on that are not listed.
         """
         split, n_classes = self._split, len(self._points)
         listed = np.sort(np.random.default_rng(seed).permutation(n_classes)[: n_classes // 2])
         rows = np.concatenate([split.seen, split.unseen])
         inside = np.isin(self._items.labels[rows], listed)
-        if inside.all() or not inside.any() or split.is_seen[listed].sum() == split.is_seen.sum():
+        if inside.all() or not inside.any():
             return None
         place = {label: c for c, label in enumerate(centers.labels)}
         names = tuple(self._items.classes[c] for c in listed)
-        found = outside(
-            self._embeddings[rows],
-            ClassCenters(names, centers.vectors[[place[name] for name in names]], centers.space),
-            self._head,
-            is_seen=split.is_seen[listed],
-            false_alarms=FALSE_ALARMS,
-        )
+        try:
+            found = outside(
+                self._embeddings[rows],
+                ClassCenters(
+                    names, centers.vectors[[place[name] for name in names]], centers.space
+                ),
+                self._head,
+                is_seen=split.is_seen[listed],
+                false_alarms=FALSE_ALARMS,
+            )
+        except InvalidInputError:
+            return None
         return (
             auroc(found.odds[~inside], found.odds[inside]),
             float(found.is_unknown[inside].mean()),
