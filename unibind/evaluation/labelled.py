@@ -133,4 +133,5 @@ def _every_other(labels: IntArray) -> npt.NDArray[np.bool_]:
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         place[rows] = np.arange(len(rows))
-    return place % 2 == 1
+    is_tested: npt.NDArray[np.bool_] = place % 2 == 1
+    return is_tested
