@@ -45,3 +45,13 @@ def test_a_bug_keeps_its_traceback(error):
 
 def test_what_is_invisible_is_shown_as_its_escape():
     assert printable("a b 猫\n\t\x1b[2J\u202e\udcff") == "a b 猫\\n\\t\\x1b[2J\\u202e\\udcff"
+
+
+def test_an_error_that_is_its_own_cause_is_told_at_once(capsys):
+    error = InvalidInputError("no such set")
+    other = InvalidInputError("while looking for it")
+    error.__cause__, other.__cause__ = other, error
+    with pytest.raises(SystemExit) as stopped, report_errors():
+        raise error
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "error: no such set\n"

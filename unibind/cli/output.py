@@ -86,9 +86,11 @@ def report_errors() -> Iterator[None]:
 
 def _is_of_interrupt(error: BaseException | None) -> bool:
     """Return whether Ctrl-C is behind an error: compiled modules make an ImportError of it."""
-    while error is not None:
+    met: list[BaseException] = []
+    while error is not None and error not in met:  # a chain may lead back into itself
         if isinstance(error, KeyboardInterrupt):
             return True
+        met.append(error)
         error = error.__cause__ or error.__context__
     return False
 
